@@ -1,0 +1,2 @@
+//! The Holdline protocol as a value.
+#![no_std]
