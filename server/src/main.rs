@@ -3,9 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    eprintln!(
-        "holdline-server {}: it does not listen yet",
-        env!("CARGO_PKG_VERSION")
-    );
+    eprintln!("holdline-server {}: it does not listen yet", env!("CARGO_PKG_VERSION"));
     ExitCode::FAILURE
 }
