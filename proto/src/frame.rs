@@ -1,0 +1,243 @@
+//! A line ⇄ bytes: finding the LF, numbers, the checksum, and a writer that never writes half a line.
+
+use crate::event::PeerFault;
+
+/// LF, the byte that ends a line.
+pub(crate) const LF: u8 = b'\n';
+/// The bytes that `*` and eight hex digits take.
+pub(crate) const CHECK_LEN: usize = 9;
+/// Sequence numbers stay below this, so that arithmetic on them cannot overflow.
+pub(crate) const SEQ_LIMIT: u64 = 1 << 63;
+/// The most digits a 64-bit number has.
+const DIGITS_MAX: usize = 20;
+
+/// Splits the first whole line off `input`, without its LF. `Ok(None)`: none is complete.
+///
+/// # Errors
+/// [`PeerFault::Long`] if the line, complete or not, is longer than `max`.
+pub(crate) fn split(input: &[u8], max: usize) -> Result<Option<&[u8]>, PeerFault> {
+    // HL-LINE
+    match memchr::memchr(LF, input) {
+        Some(end) if end <= max => Ok(input.get(..end)),
+        None if input.len() <= max => Ok(None),
+        _ => Err(PeerFault::Long),
+    }
+}
+
+/// Splits a decimal number off the front of `bytes`: no sign, no leading zero, at most 64 bits.
+pub(crate) fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value: u64 = 0;
+    let mut length = 0;
+    while let Some(digit) = bytes.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9) {
+        // The first nineteen digits cannot overflow.
+        value = if length < DIGITS_MAX - 1 {
+            value * 10 + u64::from(digit)
+        } else {
+            value.checked_mul(10)?.checked_add(u64::from(digit))?
+        };
+        length += 1;
+    }
+    match bytes {
+        [b'0', ..] if length > 1 => None,
+        _ if length == 0 => None,
+        _ => Some((value, bytes.get(length..)?)),
+    }
+}
+
+/// A number that is the whole of `bytes`.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    take_number(bytes).and_then(|(value, rest)| rest.is_empty().then_some(value))
+}
+
+/// A sequence number that is the whole of `bytes`.
+pub(crate) fn sequence(bytes: &[u8]) -> Option<u64> {
+    number(bytes).filter(|&value| value < SEQ_LIMIT)
+}
+
+/// A text as it may stand in a frame: UTF-8 without NUL (the LF has been split off).
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, PeerFault> {
+    let text = core::str::from_utf8(bytes).map_err(|_| PeerFault::Utf8)?;
+    match memchr::memchr(0, bytes) {
+        Some(_) => Err(PeerFault::Nul),
+        None => Ok(text),
+    }
+}
+
+/// Takes the checksum off a line; `None` if there is none or it is wrong.
+pub(crate) fn unchecked(line: &[u8]) -> Option<&[u8]> {
+    let (body, suffix) = line.split_at_checked(line.len().checked_sub(CHECK_LEN)?)?;
+    let mut sum: u32 = 0;
+    let (star, digits) = suffix.split_first()?;
+    for &digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        sum = sum << 4 | u32::from(value);
+    }
+    (*star == b'*' && sum == crc32(0, body)).then_some(body)
+}
+
+/// CRC-32 (IEEE 802.3) of `bytes`, going on from the checksum of what came before (0 at the beginning).
+pub(crate) fn crc32(before: u32, bytes: &[u8]) -> u32 {
+    let mut crc = !before;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        crc = crc >> 4 ^ NIBBLES[(crc & 15) as usize];
+        crc = crc >> 4 ^ NIBBLES[(crc & 15) as usize];
+    }
+    !crc
+}
+
+/// The checksum of a stream, one message further: its text and one LF.
+pub(crate) fn stream_sum(before: u32, text: &[u8]) -> u32 {
+    crc32(crc32(before, text), &[LF])
+}
+
+/// The CRC of each half byte: 64 bytes of table are what a small device can spare.
+const NIBBLES: [u32; 16] = {
+    let mut table = [0; 16];
+    let mut index = 0;
+    while index < 16 {
+        let mut crc = index as u32;
+        let mut bit = 0;
+        while bit < 4 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[index] = crc;
+        index += 1;
+    }
+    table
+};
+
+/// Writes whole lines into a buffer; a line that does not fit leaves no trace.
+pub(crate) struct Writer<'b> {
+    buffer: &'b mut [u8],
+    /// Where the line that is being written began: everything before is whole lines.
+    start: usize,
+    at: usize,
+    check: bool,
+}
+
+impl<'b> Writer<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8], check: bool) -> Self {
+        Self { buffer, start: 0, at: 0, check }
+    }
+
+    /// Bytes of whole lines written.
+    pub(crate) fn written(&self) -> usize {
+        self.start
+    }
+
+    /// Appends to the line; past the end of the buffer it only counts, and the line will not be ended.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> &mut Self {
+        if let Some(target) = self.at.checked_add(bytes.len()).and_then(|end| self.buffer.get_mut(self.at..end)) {
+            target.copy_from_slice(bytes);
+        }
+        self.at = self.at.saturating_add(bytes.len());
+        self
+    }
+
+    /// Appends a decimal number.
+    pub(crate) fn number(&mut self, mut value: u64) -> &mut Self {
+        let mut digits = [0; DIGITS_MAX];
+        let mut first = DIGITS_MAX;
+        loop {
+            first -= 1;
+            // In 32 bits as soon as they suffice: a 64-bit division is a slow call on a small CPU.
+            let digit = if let Ok(small) = u32::try_from(value) {
+                value = u64::from(small / 10);
+                small % 10
+            } else {
+                let digit = value % 10;
+                value /= 10;
+                digit as u32
+            };
+            digits[first] = b'0' + digit as u8;
+            if value == 0 || first == 0 {
+                break;
+            }
+        }
+        self.put(&digits[first..])
+    }
+
+    /// Ends a line with its checksum, if the stream has one, and LF. `false`, and no trace of it, if it did not fit.
+    #[must_use]
+    pub(crate) fn end(&mut self) -> bool {
+        if self.check && self.at > self.start {
+            let sum = self.buffer.get(self.start..self.at).map_or(0, |body| crc32(0, body));
+            let mut suffix = *b"*00000000";
+            for (index, digit) in suffix.iter_mut().skip(1).enumerate() {
+                *digit = b"0123456789abcdef"[(sum >> (28 - 4 * index) & 15) as usize];
+            }
+            self.put(&suffix);
+        }
+        self.put(&[LF]);
+        let fits = self.at <= self.buffer.len();
+        if fits {
+            self.start = self.at;
+        } else {
+            self.at = self.start;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        for (spelling, value) in [("0", Some(0)), ("18446744073709551615", Some(u64::MAX)), ("18446744073709551616", None)] {
+            assert_eq!(number(spelling.as_bytes()), value, "{spelling}");
+        }
+        for wrong in ["", "00", "01", "+1", "-1", " 1", "1 ", "1a", "99999999999999999999"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for value in [0, 9, 10, 4_294_967_295, 4_294_967_296, 42_949_672_960, u64::MAX] {
+            let mut buffer = [0; 32];
+            let mut writer = Writer::new(&mut buffer, false);
+            assert!(writer.number(value).end());
+            let written = writer.written();
+            assert_eq!(number(&buffer[..written - 1]), Some(value));
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_everybody_means() {
+        assert_eq!(crc32(0, b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_checked_line_survives_and_a_flipped_bit_does_not() {
+        let mut buffer = [0; 32];
+        let mut writer = Writer::new(&mut buffer, true);
+        assert!(writer.put(b"M1 on").end());
+        let length = writer.written() - 1;
+        assert_eq!(unchecked(&buffer[..length]), Some(&b"M1 on"[..]));
+        for bit in 0..length * 8 {
+            let mut flipped = buffer;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unchecked(&flipped[..length]), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn half_a_line_is_never_written() {
+        let mut buffer = [0; 8];
+        let mut writer = Writer::new(&mut buffer, false);
+        assert!(writer.put(b"A1").end());
+        assert!(!writer.put(b"A234567").end());
+        assert!(writer.put(b"A3").end());
+        assert_eq!(writer.written(), 6);
+        assert_eq!(&buffer[..6], b"A1\nA3\n");
+    }
+}

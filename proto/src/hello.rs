@@ -1,0 +1,317 @@
+//! The first line of a link in each direction: hello, welcome, refusal, and the classic id line.
+
+use crate::config::{Keeps, LINE_MAX, LINE_MIN, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS};
+use crate::event::{PeerFault, RefusalCode};
+use crate::frame::{self, SEQ_LIMIT, Writer};
+use core::fmt;
+
+/// The longest hello, welcome or refusal, in bytes without its LF: what a server reads of a stranger.
+pub const HELLO_MAX: usize = 512;
+/// The longest classic id line, in bytes without its LF.
+pub const CLASSIC_ID_MAX: usize = 128;
+/// The longest native client id, in bytes.
+pub const CLIENT_ID_MAX: usize = 64;
+
+/// The name of a client, and so of its session: 1 to 64 bytes of printable ASCII without space and `=`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    bytes: [u8; CLIENT_ID_MAX],
+    len: u8,
+}
+
+impl ClientId {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`InvalidClientId`] if it is empty, too long, or has a byte that is not allowed.
+    pub const fn new(name: &str) -> Result<Self, InvalidClientId> {
+        let name = name.as_bytes();
+        if name.is_empty() || name.len() > CLIENT_ID_MAX {
+            return Err(InvalidClientId);
+        }
+        let mut bytes = [0; CLIENT_ID_MAX];
+        let mut index = 0;
+        while index < name.len() {
+            // HL-CLIENTID
+            if !(name[index].is_ascii_graphic() && name[index] != b'=') {
+                return Err(InvalidClientId);
+            }
+            bytes[index] = name[index];
+            index += 1;
+        }
+        Ok(Self { bytes, len: name.len() as u8 })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        self.bytes.get(..usize::from(self.len)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that is no client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InvalidClientId;
+
+impl fmt::Display for InvalidClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a client id is 1 to 64 characters of printable ASCII without space and '='")
+    }
+}
+
+impl core::error::Error for InvalidClientId {}
+
+/// What both hello and welcome say of their speaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Terms {
+    /// Drawn at every start of the speaker's program.
+    pub boot: u64,
+    /// The incarnation of the speaker's sending stream; never 0.
+    pub epoch: u64,
+    /// Every message of that stream up to this number has been acknowledged to the speaker.
+    pub base: u64,
+    /// The checksum of that stream up to `base`, from a speaker that keeps its outbox.
+    pub base_sum: Option<u32>,
+    /// The incarnation of the other side's stream that the speaker remembers; 0 for none.
+    pub peer: u64,
+    /// The last number of that stream that the speaker's application has accepted.
+    pub seen: u64,
+    /// The checksum of that stream up to `seen`, where its sender keeps its outbox.
+    pub seen_sum: Option<u32>,
+    /// What survives a loss of power at the speaker.
+    pub keeps: Keeps,
+    /// The timeout in milliseconds: proposed in a hello, settled in a welcome.
+    pub timeout_ms: u32,
+    /// How many unaccepted messages the speaker is ready to hold.
+    pub window: u16,
+    /// The longest line that the speaker can receive, in bytes without LF.
+    pub max_line: u32,
+}
+
+/// A native client's first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello<'l> {
+    /// The name of the client.
+    pub client: &'l str,
+    /// Everything else.
+    pub terms: Terms,
+}
+
+/// What a server makes of the first line of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting<'l> {
+    /// A native hello.
+    Native(Hello<'l>),
+    /// A classic id line.
+    Classic(&'l str),
+}
+
+impl<'l> Greeting<'l> {
+    /// Reads the first line of a connection: `Ok(None)` while it is incomplete, else the greeting and how many bytes it
+    /// took, the LF included. What follows belongs to the session.
+    ///
+    /// `check` says that lines of this stream carry a checksum: then a line that is no greeting is what is left of an
+    /// earlier link, and is skipped.
+    ///
+    /// # Errors
+    /// The refusal to write ([`refuse`]) before closing. A classic peer does not understand it, and is closed all the same.
+    pub fn read(input: &'l [u8], check: bool) -> Result<Option<(Self, usize)>, RefusalCode> {
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            let line = match frame::split(rest, HELLO_MAX) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                // On a stream that loses bytes two lines may have become one.
+                Err(_) if check => match memchr::memchr(frame::LF, rest) {
+                    Some(end) => {
+                        taken += end + 1;
+                        continue;
+                    }
+                    None => return Err(RefusalCode::Malformed),
+                },
+                Err(_) => return Err(RefusalCode::Malformed),
+            };
+            taken += line.len() + 1;
+            if !check {
+                return Self::parse(line).map(|greeting| Some((greeting, taken)));
+            }
+            // HL-CHECKHELLO
+            if let Some(body) = frame::unchecked(line).filter(|body| is_greeting(body)) {
+                return Self::parse(body).map(|greeting| Some((greeting, taken)));
+            }
+        }
+    }
+
+    fn parse(line: &'l [u8]) -> Result<Self, RefusalCode> {
+        // HL-FIRSTLINE
+        if let Some(fields) = line.strip_prefix(NATIVE) {
+            return parse_terms(fields, true)
+                .and_then(|(client, terms)| Some(Self::Native(Hello { client: client?, terms })))
+                .ok_or(RefusalCode::Malformed);
+        }
+        if line.starts_with(b"HOLD/") {
+            return Err(RefusalCode::Version);
+        }
+        if line.starts_with(b"SEAL/") {
+            return Err(RefusalCode::Sealed);
+        }
+        match frame::text(line) {
+            Ok(id) if !id.is_empty() && id.len() <= CLASSIC_ID_MAX => Ok(Self::Classic(id)),
+            _ => Err(RefusalCode::Malformed),
+        }
+    }
+}
+
+/// Whether a line that passed its check begins a link.
+pub(crate) fn is_greeting(line: &[u8]) -> bool {
+    line.starts_with(b"HOLD/")
+}
+
+/// Writes the refusal of a hello; returns its length, or 0 if `buffer` is too small for it (64 bytes suffice).
+pub fn refuse(code: RefusalCode, retry_ms: u32, check: bool, buffer: &mut [u8]) -> usize {
+    let mut writer = Writer::new(buffer, check);
+    writer.put(NATIVE).put(b"no code=").put(code.token().as_bytes());
+    if retry_ms > 0 {
+        writer.put(b" retry=").number(retry_ms.into());
+    }
+    let _ = writer.end();
+    writer.written()
+}
+
+/// What a client makes of the line that answers its hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Welcome(Terms),
+    Refusal { code: RefusalCode, retry_ms: u32 },
+    NotHoldline,
+}
+
+impl Answer {
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, PeerFault> {
+        let Some(rest) = line.strip_prefix(NATIVE) else {
+            return Ok(Self::NotHoldline);
+        };
+        if line.len() > HELLO_MAX {
+            return Err(PeerFault::Hello);
+        }
+        if let Some(fields) = rest.strip_prefix(b"ok ") {
+            return parse_terms(fields, false).map(|(_, terms)| Self::Welcome(terms)).ok_or(PeerFault::Hello);
+        }
+        let fields = rest.strip_prefix(b"no ").ok_or(PeerFault::Hello)?;
+        let mut code = None;
+        let mut retry_ms = 0;
+        for field in fields.split(|&byte| byte == b' ') {
+            if let Some(token) = field.strip_prefix(b"code=") {
+                code = code.or(Some(RefusalCode::from_token(token)));
+            } else if let Some(value) = field.strip_prefix(b"retry=") {
+                retry_ms = retry(value);
+            }
+        }
+        Ok(Self::Refusal { code: code.ok_or(PeerFault::Hello)?, retry_ms })
+    }
+}
+
+/// The value of a `retry=`: at most an hour is honoured, nonsense not at all.
+pub(crate) fn retry(value: &[u8]) -> u32 {
+    frame::number(value).map_or(0, |ms| ms.min(TIMEOUT_MAX_MS.into()) as u32)
+}
+
+const NATIVE: &[u8] = b"HOLD/1 ";
+
+/// Writes a hello (with a client id) or a welcome (without).
+pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&str>, terms: &Terms) -> bool {
+    match client {
+        Some(client) => writer.put(NATIVE).put(b"client=").put(client.as_bytes()),
+        None => writer.put(NATIVE).put(b"ok"),
+    };
+    writer.put(b" boot=").number(terms.boot).put(b" epoch=").number(terms.epoch).put(b" base=").number(terms.base);
+    writer.put(b" peer=").number(terms.peer).put(b" seen=").number(terms.seen);
+    writer.put(b" keeps=").put(terms.keeps.token().as_bytes()).put(b" timeout=").number(terms.timeout_ms.into());
+    writer.put(b" window=").number(terms.window.into()).put(b" max=").number(terms.max_line.into());
+    if let Some(sum) = terms.base_sum {
+        writer.put(b" bsum=").number(sum.into());
+    }
+    if let Some(sum) = terms.seen_sum {
+        writer.put(b" sum=").number(sum.into());
+    }
+    writer.end()
+}
+
+/// Numeric fields in the order of `Terms`; the first seven are required.
+const NUMBERS: [(&[u8], u64, u64); 10] = [
+    (b"boot", 0, u64::MAX),
+    (b"epoch", 1, u64::MAX),
+    (b"base", 0, SEQ_LIMIT - 1),
+    (b"peer", 0, u64::MAX),
+    (b"seen", 0, SEQ_LIMIT - 1),
+    (b"timeout", TIMEOUT_MIN_MS as u64, TIMEOUT_MAX_MS as u64),
+    (b"window", 1, u16::MAX as u64),
+    (b"max", LINE_MIN as u64, LINE_MAX as u64),
+    (b"bsum", 0, u32::MAX as u64),
+    (b"sum", 0, u32::MAX as u64),
+];
+const OPTIONAL: usize = 2;
+
+/// Fields in any order: unknown ones are ignored, known ones may stand once.
+fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)> {
+    let mut values = [None; NUMBERS.len()];
+    let mut client = None;
+    let mut keeps = None;
+    // HL-HELLOGRAMMAR
+    for field in fields.split(|&byte| byte == b' ') {
+        let equals = memchr::memchr(b'=', field)?;
+        let (key, value) = (field.get(..equals)?, field.get(equals + 1..)?);
+        if key.is_empty() {
+            return None;
+        }
+        if with_client && key == b"client" {
+            let name = core::str::from_utf8(value).ok()?;
+            ClientId::new(name).ok()?;
+            if client.replace(name).is_some() {
+                return None;
+            }
+        } else if key == b"keeps" {
+            if keeps.replace(Keeps::from_token(value)?).is_some() {
+                return None;
+            }
+        } else if let Some(index) = NUMBERS.iter().position(|&(name, ..)| name == key) {
+            let (_, min, max) = NUMBERS[index];
+            let value = frame::number(value).filter(|value| (min..=max).contains(value))?;
+            if values[index].replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+    if values[..NUMBERS.len() - OPTIONAL].contains(&None) || (with_client && client.is_none()) {
+        return None;
+    }
+    let [boot, epoch, base, peer, seen, timeout, window, max_line, base_sum, seen_sum] = values;
+    let terms = Terms {
+        boot: boot?,
+        epoch: epoch?,
+        base: base?,
+        base_sum: base_sum.map(|sum| sum as u32),
+        peer: peer?,
+        seen: seen?,
+        seen_sum: seen_sum.map(|sum| sum as u32),
+        keeps: keeps?,
+        timeout_ms: timeout? as u32,
+        window: window? as u16,
+        max_line: max_line? as u32,
+    };
+    Some((client, terms))
+}
