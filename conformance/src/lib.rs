@@ -1,8 +1,14 @@
 //! What an implementation of Holdline must do.
 //!
-//! This crate is to hold the conformance cases as data, the runner that plays them against any implementation, and the
-//! matrix of requirements against the cases and tests that check them.
+//! This crate is to hold the conformance cases as data, and the runner that plays them against any implementation.
 //!
-//! Today it reads citations: [`requirement::cited`] finds every requirement that a text names.
+//! Today it knows the requirements: [`Specification`] reads them out of `SPEC.md`, and [`Matrix`] holds against them what code and
+//! tests cite. The test `requirements` does that for this repository.
 
-pub mod requirement;
+mod matrix;
+mod requirement;
+mod specification;
+
+pub use matrix::{Exemption, Matrix, Side};
+pub use requirement::{Requirement, cited};
+pub use specification::{Level, Specification};

@@ -1,4 +1,4 @@
-//! Requirements and where they are named.
+//! The id of a requirement, and where a text names one.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl fmt::Display for Requirement {
 /// Every requirement that `text` names, in the order of the text, each as often as it is named.
 ///
 /// ```
-/// use holdline_conformance::requirement::cited;
+/// use holdline_conformance::cited;
 ///
 /// let source = "// HL-0042: the cursor moves with the message, HL-0043.";
 /// let ids: Vec<String> = cited(source).map(|id| id.to_string()).collect();
