@@ -16,7 +16,7 @@ const DIGITS_MAX: usize = 20;
 /// # Errors
 /// [`PeerFault::Long`] if the line, complete or not, is longer than `max`.
 pub(crate) fn split(input: &[u8], max: usize) -> Result<Option<&[u8]>, PeerFault> {
-    // HL-LINE
+    // HL-0001, HL-0145
     match memchr::memchr(LF, input) {
         Some(end) if end <= max => Ok(input.get(..end)),
         None if input.len() <= max => Ok(None),

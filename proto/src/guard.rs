@@ -29,7 +29,7 @@ impl TakeoverGuard {
     pub fn admit(&mut self, now: Instant, boot: Option<u64>, live: bool, timeout_ms: u32) -> Result<(), u32> {
         let span = timeout_ms.saturating_mul(10);
         if live && boot.is_none_or(|boot| boot != self.boot) {
-            // HL-GUARD
+            // HL-0123, HL-0124
             let [oldest, ..] = self.recent;
             if oldest.is_some_and(|oldest| now.since(oldest) < span.into()) {
                 return Err(span);

@@ -32,7 +32,7 @@ impl ClientId {
         let mut bytes = [0; CLIENT_ID_MAX];
         let mut index = 0;
         while index < name.len() {
-            // HL-CLIENTID
+            // HL-0018
             if !(name[index].is_ascii_graphic() && name[index] != b'=') {
                 return Err(InvalidClientId);
             }
@@ -149,7 +149,7 @@ impl<'l> Greeting<'l> {
             if !check {
                 return Self::parse(line).map(|greeting| Some((greeting, taken)));
             }
-            // HL-CHECKHELLO
+            // HL-0099
             if let Some(body) = frame::unchecked(line).filter(|body| is_greeting(body)) {
                 return Self::parse(body).map(|greeting| Some((greeting, taken)));
             }
@@ -157,7 +157,7 @@ impl<'l> Greeting<'l> {
     }
 
     fn parse(line: &'l [u8]) -> Result<Self, RefusalCode> {
-        // HL-FIRSTLINE
+        // HL-0009, HL-0010, HL-0011, HL-0012
         if let Some(fields) = line.strip_prefix(NATIVE) {
             return parse_terms(fields, true)
                 .and_then(|(client, terms)| Some(Self::Native(Hello { client: client?, terms })))
@@ -271,7 +271,7 @@ fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)
     let mut values = [None; NUMBERS.len()];
     let mut client = None;
     let mut keeps = None;
-    // HL-HELLOGRAMMAR
+    // HL-0017, HL-0018
     for field in fields.split(|&byte| byte == b' ') {
         let equals = memchr::memchr(b'=', field)?;
         let (key, value) = (field.get(..equals)?, field.get(equals + 1..)?);

@@ -101,11 +101,14 @@ pub struct Supervisor {
     config: SupervisorConfig,
     state: State,
     random: u64,
-    /// Attempts since a link was last up for long enough.
+    /// Failed attempts in a row; a link that was lost too soon is one.
     attempts: u8,
+    /// Whether the session has asked to greet again since it was last up.
+    greeting_again: bool,
     network_failures: u8,
     /// Not before this: quiet time, or what the server asked for.
     not_before: Instant,
+    ever_joined: bool,
     ever_up: bool,
     first_failure: Option<FirstFailure>,
 }
@@ -118,8 +121,10 @@ impl Supervisor {
             state: if config.has_network { State::NetworkDown { leave_first: false } } else { State::Ready },
             random: seed,
             attempts: 0,
+            greeting_again: false,
             network_failures: 0,
             not_before: Instant::from_millis(0),
+            ever_joined: false,
             ever_up: false,
             first_failure: None,
         }
@@ -134,6 +139,7 @@ impl Supervisor {
             }
             State::Ready => {
                 self.state = State::Connecting;
+                // HL-0135
                 Some(Action::Connect { timeout_ms: self.config.timeout_ms.max(CONNECT_TIMEOUT_MIN_MS) })
             }
             _ => None,
@@ -166,8 +172,10 @@ impl Supervisor {
     /// Tells that the network was joined, or went away.
     pub fn handle_network(&mut self, now: Instant, up: bool) {
         if !up {
+            // HL-0138
             self.state = State::NetworkDown { leave_first: false };
         } else if matches!(self.state, State::Joining | State::NetworkDown { .. }) {
+            self.ever_joined = true;
             self.network_failures = 0;
             self.wait(now, 0);
         }
@@ -175,17 +183,20 @@ impl Supervisor {
 
     /// Tells that the network could not be joined; the next attempt follows the backoff.
     pub fn handle_join_failed(&mut self, now: Instant) {
-        self.note_first(FirstFailure::BadWifi);
-        // HL-SUPBACKOFF
+        // HL-0140
+        if !self.ever_joined {
+            self.first_failure = Some(FirstFailure::BadWifi);
+        }
+        // HL-0132
         let until = now.plus(self.backoff());
         self.state = State::Waiting { until, join: true };
     }
 
     /// Tells that a connection attempt failed.
     pub fn handle_connect_failed(&mut self, now: Instant, failure: ConnectFailure) {
-        self.note_first(FirstFailure::BadServer);
+        self.note_bad_server();
         match failure {
-            // HL-SUPREFUSED
+            // HL-0136
             ConnectFailure::Refused => self.network_failures = 0,
             ConnectFailure::TimedOut | ConnectFailure::Unreachable => {
                 self.network_failures = self.network_failures.saturating_add(1)
@@ -204,61 +215,58 @@ impl Supervisor {
     /// Tells that the session is up.
     pub fn handle_up(&mut self, now: Instant) {
         self.ever_up = true;
+        self.greeting_again = false;
         self.state = State::Up { since: now };
     }
 
     /// Tells that the link has ended, be it that it never came up.
     pub fn handle_down(&mut self, now: Instant, reason: DownReason) {
-        if let State::Up { since } = self.state {
-            // HL-SUPRESET
-            if now.since(since) >= u64::from(self.config.timeout_ms) * 3 {
-                self.attempts = 0;
-            }
-        } else {
-            self.note_first(FirstFailure::BadServer);
+        // HL-0133
+        let lasted = matches!(self.state, State::Up { since } if now.since(since) >= u64::from(self.config.timeout_ms) * 3);
+        if lasted {
+            self.attempts = 0;
+        } else if !matches!(self.state, State::Up { .. }) {
+            self.note_bad_server();
         }
         let asked = match reason {
             DownReason::Bye { retry_ms, .. } | DownReason::Refused { retry_ms, .. } => retry_ms,
             _ => 0,
         };
-        // HL-SUPFIRST
-        let mut pause = match (self.attempts, reason) {
-            (0, DownReason::Reset) => self.count(0),
-            (0, _) if self.ever_up => self.count(self.config.timeout_ms / 4),
+        let mut pause = match reason {
+            DownReason::Reset if !self.greeting_again => 0,
+            // HL-0131
+            _ if lasted => self.below(self.config.timeout_ms / 4),
             _ => self.backoff(),
         };
+        self.greeting_again = reason == DownReason::Reset;
         if asked > 0 {
-            // HL-SUPRETRY
+            // HL-0134
             pause = pause.max(asked.saturating_add(self.below(self.config.timeout_ms / 4)));
         }
         if self.config.classic {
-            // HL-SUPQUIET
+            // HL-0139
             pause = pause.max(self.config.timeout_ms.saturating_mul(2));
         }
         self.wait(now, pause);
     }
 
-    fn note_first(&mut self, failure: FirstFailure) {
+    fn note_bad_server(&mut self) {
+        // HL-0140
         if !self.ever_up {
-            self.first_failure = Some(failure);
+            self.first_failure = Some(FirstFailure::BadServer);
         }
     }
 
-    /// Counts an attempt and draws its pause below `bound`.
-    fn count(&mut self, bound: u32) -> u32 {
+    /// Counts a failed attempt and draws the pause after it: exponential backoff with full jitter.
+    fn backoff(&mut self) -> u32 {
+        let bound = (BACKOFF_MIN_MS << self.attempts.min(16)).min(BACKOFF_MAX_MS);
         self.attempts = self.attempts.saturating_add(1);
         self.below(bound)
     }
 
-    /// Exponential backoff with full jitter.
-    fn backoff(&mut self) -> u32 {
-        let doublings = u32::from(self.attempts.saturating_sub(1)).min(16);
-        self.count((BACKOFF_MIN_MS << doublings).min(BACKOFF_MAX_MS))
-    }
-
     fn wait(&mut self, now: Instant, pause: u32) {
         self.not_before = self.not_before.max(now.plus(pause));
-        // HL-SUPNETRESET
+        // HL-0137
         self.state = if self.config.has_network && self.network_failures >= NETWORK_FAILURES_MAX {
             self.network_failures = 0;
             State::NetworkDown { leave_first: true }

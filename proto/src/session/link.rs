@@ -89,7 +89,7 @@ impl Link {
     /// Records that bytes arrived.
     pub(crate) fn hear(&mut self, now: Instant) {
         self.clock = now;
-        // HL-LIVENESS
+        // HL-0104
         self.heard = now;
     }
 

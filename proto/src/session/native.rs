@@ -29,6 +29,7 @@ pub struct Session<R, O> {
     /// The longest line the peer takes, as it said last; 0 before the first contact.
     peer_max: u32,
     peer_keeps: Keeps,
+    /// Whether this session has been up before.
     was_up: bool,
     garbled: u32,
 }
@@ -57,8 +58,10 @@ pub struct Snapshot {
     pub acked: u64,
     /// The checksum of those messages.
     pub acked_sum: Option<u32>,
-    /// Whether the peer has ever heard of this incarnation.
+    /// Whether a handshake was completed under this incarnation.
     pub contacted: bool,
+    /// The peer's `boot` in that handshake: while it stays the same, the peer cannot have forgotten anything.
+    pub peer_boot: u64,
     /// The incarnation of the peer's stream; 0 for none.
     pub peer_epoch: u64,
     /// The last message of it that the application accepted.
@@ -84,19 +87,19 @@ impl<O: Outbox> Session<Server, O> {
     ///
     /// `fresh` is a random number that the caller draws for every link; it becomes the epoch if a new one is needed.
     pub fn handle_hello(&mut self, now: Instant, fresh: u64, hello: &Hello<'_>) {
-        // HL-TAKEOVER
+        // HL-0121
         if self.link.phase != Phase::Down {
             self.events.down = Some(DownReason::Takeover);
         }
         let config = self.config.get();
-        // HL-CLAMP
+        // HL-0023
         let timeout_ms = hello.terms.timeout_ms.clamp(config.timeout_min_ms, config.timeout_max_ms);
         self.link = Link::new(Phase::Up, now, timeout_ms, fresh);
         self.link.due.greeting = true;
-        // HL-REPORTBEFORE
+        // HL-0058, HL-0059
         self.link.adopt = Some(Stream { epoch: hello.terms.epoch, base: hello.terms.base, sum: hello.terms.base_sum });
         self.learn(&hello.terms);
-        self.go_up();
+        self.sending.peer_boot = hello.terms.boot;
     }
 }
 
@@ -122,6 +125,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             sum: snapshot.acked_sum.or((keeps_sent && snapshot.acked == 0).then_some(0)).filter(|_| keeps_sent),
             sent_high: 0,
             contacted: snapshot.contacted,
+            peer_boot: snapshot.peer_boot,
         };
         sending.sent_high = sending.next() - 1;
         Self {
@@ -146,15 +150,16 @@ impl<R: Role, O: Outbox> Session<R, O> {
             acked: self.sending.acked,
             acked_sum: self.sending.sum,
             contacted: self.sending.contacted,
+            peer_boot: self.sending.peer_boot,
             peer_epoch: self.receiving.epoch,
             accepted: self.receiving.accepted,
             accepted_sum: self.receiving.sum(),
         }
     }
 
-    /// Whether messages flow now.
+    /// Whether the link is established: both ends have heard the other's greeting.
     pub fn is_up(&self) -> bool {
-        self.link.phase == Phase::Up
+        self.link.phase == Phase::Up && self.link.adopt.is_none()
     }
 
     /// Whether a link is open, be it up or still greeting.
@@ -200,7 +205,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// The longest text that can be sent now, in bytes.
     pub fn max_text(&self) -> u32 {
         let max = if self.peer_max == 0 { LINE_MAX } else { self.peer_max };
-        // HL-TEXTMAX
+        // HL-0087
         max - OVERHEAD - if self.config.get().check { CHECK_LEN as u32 } else { 0 }
     }
 
@@ -232,7 +237,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// [`SendError::Down`] while the link is not up, [`SendError::Full`] if `buffer` is too small; the message is dropped.
     pub fn send_best_effort(&mut self, text: &str, buffer: &mut [u8]) -> Result<usize, SendError> {
         self.fits(text)?;
-        // HL-BESTEFFORT
+        // HL-0091
         if !self.is_up() || self.link.due.greeting {
             return Err(SendError::Down);
         }
@@ -250,7 +255,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if text.len() > max as usize {
             return Err(SendError::TooLong { max });
         }
-        // HL-TEXT
+        // HL-0007
         match memchr::memchr2(frame::LF, 0, text.as_bytes()).and_then(|at| text.as_bytes().get(at)) {
             None => Ok(()),
             Some(&frame::LF) => Err(SendError::LineFeed),
@@ -263,10 +268,10 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// `false` if that changes nothing: accepted before, or the peer has begun anew since. A durable endpoint then keeps the
     /// cursor it has.
     pub fn accept(&mut self, receipt: Receipt) -> bool {
-        // HL-ACKAFTER
+        // HL-0077
         let moved = self.receiving.accept(receipt);
         let same_stream = self.link.adopt.is_none_or(|stream| stream.epoch == receipt.epoch);
-        self.link.due.ack |= moved && same_stream && self.is_up();
+        self.link.due.ack |= moved && same_stream && self.link.phase == Phase::Up;
         moved
     }
 
@@ -274,7 +279,10 @@ impl<R: Role, O: Outbox> Session<R, O> {
     pub fn close(&mut self, code: ByeCode, retry_ms: u32) {
         if self.has_link() {
             self.link.retry_ms = retry_ms;
+            let ack = self.link.due.ack;
             self.end_link(DownReason::Closed, Some(code));
+            // HL-0126: what the application accepted is said before the goodbye.
+            self.link.due.ack = ack;
         }
     }
 
@@ -296,7 +304,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             let line = match frame::split(rest, max) {
                 Ok(Some(line)) => line,
                 Ok(None) => {
-                    // HL-SLOW
+                    // HL-0154
                     self.link.partial = if rest.is_empty() { None } else { self.link.partial.or(Some(now)) };
                     return Input { consumed, message: None };
                 }
@@ -319,7 +327,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Err(fault) => self.fault(fault),
             }
         }
-        // HL-TAIL
+        // HL-0003
         Input { consumed: input.len(), message: None }
     }
 
@@ -348,22 +356,22 @@ impl<R: Role, O: Outbox> Session<R, O> {
         while let Some(deadline) = self.poll_timeout().filter(|deadline| deadline.at <= now) {
             self.link.clock = now;
             match deadline.timer {
-                // HL-KEEPALIVE
+                // HL-0103
                 Timer::Keepalive => self.link.due.keepalive = true,
-                // HL-REWINDREPEAT
+                // HL-0093
                 Timer::Rewind => {
                     self.link.due.rewind = true;
                     self.link.gap = Some(now);
                 }
-                // HL-PROBE
+                // HL-0095
                 Timer::Probe => {
                     self.link.due.probe = true;
                     self.link.progress = now;
                     self.link.probing = self.link.probing.or(Some(now));
                 }
-                // HL-OUTAGE
+                // HL-0104
                 Timer::Outage => self.end_link(DownReason::Outage, None),
-                // HL-STALL
+                // HL-0106
                 Timer::Stall => self.end_link(DownReason::Stall, None),
                 Timer::Hello => self.end_link(DownReason::HelloTimeout, None),
                 Timer::Answer => self.fault(PeerFault::Mute),
@@ -418,8 +426,17 @@ impl<R: Role, O: Outbox> Session<R, O> {
             let terms = self.terms();
             fits(write_terms(writer, self.role.client_id(), &terms))?;
             self.link.due.greeting = false;
-            // HL-CONTACT
+            // HL-0068
             self.sending.contacted |= !R::IS_CLIENT;
+        }
+        if self.link.due.rewind {
+            fits(writer.put(b"R").number(self.receiving.received() + 1).end())?;
+            self.link.due.rewind = false;
+        }
+        if self.link.due.ack {
+            // HL-0082
+            fits(writer.put(b"A").number(self.receiving.accepted).end())?;
+            self.link.due.ack = false;
         }
         if let Some(code) = self.link.due.bye {
             fits(bye(writer, code, self.link.retry_ms))?;
@@ -428,18 +445,9 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if self.link.phase != Phase::Up {
             return None;
         }
-        if self.link.due.rewind {
-            fits(writer.put(b"R").number(self.receiving.received() + 1).end())?;
-            self.link.due.rewind = false;
-        }
-        if self.link.due.ack {
-            // HL-ONEACK
-            fits(writer.put(b"A").number(self.receiving.accepted).end())?;
-            self.link.due.ack = false;
-        }
         self.write_messages(writer)?;
         if self.link.due.probe {
-            // HL-PROBEWHAT
+            // HL-0095
             fits(writer.put(b"P").number(self.link.cursor - 1).end())?;
             self.link.due.probe = false;
         }
@@ -453,7 +461,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn write_messages(&mut self, writer: &mut Writer<'_>) -> Option<()> {
-        // HL-WINDOWSEND
+        // HL-0086
         let end = self.sending.next().min(self.sending.acked + 1 + u64::from(self.link.peer_window));
         let max = self.max_text();
         while self.link.cursor < end {
@@ -461,7 +469,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             let text = self.sending.text(seq)?;
             let len = text.len() as u32;
             if len > max {
-                // HL-BLOCKED
+                // HL-0087
                 if !self.link.blocked_told {
                     self.events.blocked = Some(Event::Blocked { seq, len, max });
                     self.link.blocked_told = true;
@@ -503,7 +511,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             [] => line,
             _ if check => match frame::unchecked(line) {
                 Some(body) => body,
-                // HL-GARBLED
+                // HL-0098
                 None => {
                     self.garbled = self.garbled.saturating_add(1);
                     return Ok(None);
@@ -515,7 +523,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             return self.handle_answer(now, body).map(|()| None);
         }
         if self.link.due.greeting {
-            // HL-SPEAKFIRST: a client waits for the welcome.
+            // HL-0024: a client waits for the welcome.
             return Err(PeerFault::Hello);
         }
         if let [b'B', rest @ ..] = body {
@@ -531,10 +539,12 @@ impl<R: Role, O: Outbox> Session<R, O> {
             return Ok(None);
         }
         if let Some(stream) = self.link.adopt.take() {
-            // HL-CONFIRM
+            // HL-0059
             self.events.incoming = self.receiving.adopt(stream);
+            self.go_up();
         }
-        self.handle_frame(now, body)
+        // HL-0146, HL-0147: these go before what the letter or a number has to say.
+        self.handle_frame(now, body).map_err(|fault| frame::text(body).err().unwrap_or(fault))
     }
 
     fn handle_frame<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Option<Message<'i>>, PeerFault> {
@@ -543,7 +553,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             [] => Ok(None),
             [b'M', rest @ ..] => {
                 let (seq, text) = match frame::take_number(rest) {
-                    Some((seq @ 1..frame::SEQ_LIMIT, [b' ', text @ ..])) => (seq, text),
+                    Some((seq @ ..frame::SEQ_LIMIT, [b' ', text @ ..])) => (seq, text),
                     _ => return Err(PeerFault::Number),
                 };
                 self.handle_message(now, seq, frame::text(text)?)
@@ -552,7 +562,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             [b'A', digits @ ..] => self.handle_ack(now, sequence(digits)?).map(|()| None),
             [b'R', digits @ ..] => self.handle_rewind(now, sequence(digits)?).map(|()| None),
             [b'P', digits @ ..] => {
-                // HL-PROBEANSWER
+                // HL-0096
                 if self.receiving.received() >= sequence(digits)? {
                     self.link.due.ack = true;
                 } else {
@@ -572,12 +582,12 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Ok(Some(Message { text, receipt: Some(receipt) }))
             }
             Arrival::Duplicate { accepted } => {
-                // HL-REACK
+                // HL-0081
                 self.link.due.ack |= accepted;
                 Ok(None)
             }
             Arrival::Gap => {
-                // HL-GAP
+                // HL-0093
                 if self.link.gap.is_none() {
                     self.link.due.rewind = true;
                     self.link.gap = Some(now);
@@ -589,7 +599,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn handle_ack(&mut self, now: Instant, seq: u64) -> Result<(), PeerFault> {
-        // HL-ACKRANGE
+        // HL-0151
         if seq >= self.sending.next() {
             return Err(PeerFault::Ack);
         }
@@ -603,7 +613,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn handle_rewind(&mut self, now: Instant, seq: u64) -> Result<(), PeerFault> {
-        // HL-REWINDRANGE
+        // HL-0152
         if seq <= self.sending.acked || seq > self.sending.next() {
             return Err(PeerFault::Rewind);
         }
@@ -626,7 +636,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             Answer::Refusal { code, retry_ms } => self.end_link(DownReason::Refused { code, retry_ms }, None),
             // On a lossy stream it is what was left of the link before.
             Answer::NotHoldline if self.config.get().check => {}
-            // HL-NOTHOLDLINE
+            // HL-0014
             Answer::NotHoldline => self.end_link(DownReason::NotHoldline, None),
         }
         Ok(())
@@ -635,7 +645,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     fn handle_welcome(&mut self, now: Instant, terms: &Terms) {
         self.link.timeout_ms = terms.timeout_ms;
         self.learn(terms);
-        // HL-GREETAGAIN
+        // HL-0069
         let must_greet_again = match self.events.outgoing {
             Some(Event::OwnReset { .. }) => true,
             Some(Event::PeerForgot { from, to, dropped }) => dropped && from <= to,
@@ -646,10 +656,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
             return;
         }
         self.sending.contacted = true;
+        self.sending.peer_boot = terms.boot;
         self.events.incoming = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
         self.link.phase = Phase::Up;
         self.link.progress = now;
-        // HL-CONFIRMKEEPALIVE
+        // HL-0060
         self.link.due.keepalive = true;
         self.go_up();
     }
@@ -660,7 +671,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.peer_max = terms.max_line;
         self.peer_keeps = terms.keeps;
         let acked = self.sending.acked;
-        let report = Report { epoch: terms.peer, seen: terms.seen, sum: terms.seen_sum };
+        let report = Report { epoch: terms.peer, seen: terms.seen, sum: terms.seen_sum, boot: terms.boot };
         self.events.outgoing = self.sending.learn(report, self.config.get().on_forgotten, self.link.fresh);
         self.events.acked |= self.events.outgoing.is_none() && self.sending.acked > acked;
         self.link.cursor = self.sending.acked + 1;
@@ -679,6 +690,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         let retry_ms = self.link.retry_ms;
         let was_greeting = R::IS_CLIENT && self.link.due.greeting;
         self.link = Link { fresh: self.link.fresh, retry_ms, ..Link::down() };
+        // HL-0142
         self.link.due.bye = bye.filter(|_| !was_greeting);
         self.events.down = Some(reason);
     }

@@ -55,20 +55,20 @@ impl Receiving {
     /// Applies the receiver's rows of the cursor table.
     pub(crate) fn adopt(&mut self, stream: Stream) -> Option<Event> {
         if stream.epoch != self.epoch {
-            // HL-ROW-ADOPT
+            // HL-0072, HL-0073
             let known = self.epoch != 0;
             *self = Self::restore(stream.epoch, stream.base, stream.sum);
             return known.then_some(Event::PeerReset);
         }
         if stream.base > self.accepted {
-            // HL-ROW-BACKUP
+            // HL-0071
             let lost = (stream.base > self.received).then_some(Event::LostIncoming { from: self.received + 1, to: stream.base });
             let received = self.received.max(stream.base);
             *self = Self::restore(stream.epoch, stream.base, stream.sum.filter(|_| received == stream.base));
             self.received = received;
             return lost;
         }
-        // HL-ROW-KEEP
+        // HL-0070
         if let (false, Some(sum)) = (self.summed, stream.sum)
             && stream.base == self.received
         {
@@ -80,7 +80,7 @@ impl Receiving {
 
     pub(crate) fn arrive(&mut self, seq: u64, text: &str, window: u16) -> Arrival {
         if seq == self.received + 1 {
-            // HL-WINDOW
+            // HL-0150
             if seq > self.accepted + u64::from(window) {
                 return Arrival::BeyondWindow;
             }
@@ -90,7 +90,7 @@ impl Receiving {
             }
             return Arrival::New(Receipt { epoch: self.epoch, seq, sum: self.received_sum });
         }
-        // HL-DUPLICATE
+        // HL-0080
         if seq <= self.received {
             return Arrival::Duplicate { accepted: seq <= self.accepted };
         }

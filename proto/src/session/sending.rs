@@ -17,6 +17,8 @@ pub(crate) struct Sending<O> {
     pub(crate) sent_high: u64,
     /// Whether a handshake with the peer was completed under this epoch.
     pub(crate) contacted: bool,
+    /// The peer's `boot` in the last handshake.
+    pub(crate) peer_boot: u64,
 }
 
 /// What the receiver remembers of this stream, from its hello or welcome.
@@ -25,6 +27,7 @@ pub(crate) struct Report {
     pub(crate) epoch: u64,
     pub(crate) seen: u64,
     pub(crate) sum: Option<u32>,
+    pub(crate) boot: u64,
 }
 
 impl<O: Outbox> Sending<O> {
@@ -50,7 +53,7 @@ impl<O: Outbox> Sending<O> {
     /// Puts `text` in the place of an entry of `slot` that no wire has seen, or queues it.
     pub(crate) fn push_latest(&mut self, slot: u8, text: &str) -> Result<u64, Full> {
         let unsent = self.acked.max(self.sent_high) + 1;
-        // HL-LATEST
+        // HL-0090
         match (unsent..self.next()).find(|&seq| self.index(seq).and_then(|index| self.outbox.slot(index)) == Some(slot)) {
             Some(seq) => {
                 self.outbox.replace(self.index(seq).ok_or(Full)?, text)?;
@@ -81,24 +84,26 @@ impl<O: Outbox> Sending<O> {
     /// Applies the sender's rows of the cursor table. `fresh` becomes the epoch where a new one is needed.
     pub(crate) fn learn(&mut self, report: Report, policy: OnForgotten, fresh: u64) -> Option<Event> {
         if report.epoch == self.epoch {
-            // HL-ROW-OWNRESET
+            // HL-0063, HL-0064
             if report.seen >= self.next() || self.differs(report) {
                 return Some(self.renumber(policy, fresh));
             }
-            // HL-ROW-LOST
+            // HL-0065
             if report.seen < self.acked {
                 return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });
             }
-            // HL-ROW-PRUNE
+            // HL-0062
             self.prune(report.seen);
             return None;
         }
-        // HL-ROW-FORGOT
-        if !self.contacted {
+        // HL-0066, HL-0067
+        if !self.contacted || report.boot == self.peer_boot {
+            // HL-0068: it has not forgotten this stream, it has never taken it up.
             return None;
         }
-        let (from, to) = (self.acked + 1, self.sent_high.max(self.acked));
+        let from = self.acked + 1;
         let dropped = policy == OnForgotten::Skip;
+        let to = if dropped { self.sent_high.max(self.acked) } else { self.next() - 1 };
         if dropped {
             self.prune(to);
         }
@@ -108,7 +113,7 @@ impl<O: Outbox> Sending<O> {
     /// Whether the peer accepted other texts under these numbers than this side holds.
     fn differs(&self, report: Report) -> bool {
         match (self.sum, report.sum, report.seen.checked_sub(self.acked)) {
-            // HL-SUM
+            // HL-0064
             (Some(own), Some(seen), Some(ahead)) => self.sum_over(own, ahead as usize) != seen,
             _ => false,
         }
