@@ -25,6 +25,8 @@ pub use hello::{CLASSIC_ID_MAX, CLIENT_ID_MAX, ClientId, Greeting, HELLO_MAX, He
 #[cfg(feature = "alloc")]
 pub use outbox::VecOutbox;
 pub use outbox::{Full, Outbox, SliceOutbox};
+pub use session::any::Session;
+pub use session::classic::{self};
 pub use session::native::{self};
 pub use session::{Client, Incarnation, Input, Message, Receipt, Role, Server};
 pub use supervisor::{Action, ConnectFailure, FirstFailure, Supervisor, SupervisorConfig};

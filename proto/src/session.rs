@@ -4,6 +4,8 @@ pub(crate) mod link;
 pub(crate) mod receiving;
 pub(crate) mod sending;
 
+pub(crate) mod any;
+pub mod classic;
 pub mod native;
 
 use crate::hello::ClientId;
