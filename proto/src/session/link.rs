@@ -18,6 +18,7 @@ pub(crate) enum Phase {
 /// Lines that are due, besides messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Due {
+    /// A client's hello, and once the welcome is there the blank line that confirms it; a server's welcome.
     pub(crate) greeting: bool,
     pub(crate) keepalive: bool,
     pub(crate) ack: bool,

@@ -423,11 +423,16 @@ impl<R: Role, O: Outbox> Session<R, O> {
             ended.then_some(())
         }
         if self.link.due.greeting {
-            let terms = self.terms();
-            fits(write_terms(writer, self.role.client_id(), &terms))?;
+            if R::IS_CLIENT && self.link.phase == Phase::Up {
+                // HL-0060
+                fits(writer.end())?;
+            } else {
+                let terms = self.terms();
+                fits(write_terms(writer, self.role.client_id(), &terms))?;
+                // HL-0068
+                self.sending.contacted |= !R::IS_CLIENT;
+            }
             self.link.due.greeting = false;
-            // HL-0068
-            self.sending.contacted |= !R::IS_CLIENT;
         }
         if self.link.due.rewind {
             fits(writer.put(b"R").number(self.receiving.received() + 1).end())?;
@@ -522,7 +527,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if R::IS_CLIENT && self.link.phase == Phase::Hello {
             return self.handle_answer(now, body).map(|()| None);
         }
-        if self.link.due.greeting {
+        if self.link.due.greeting && !R::IS_CLIENT {
             // HL-0024: a client waits for the welcome.
             return Err(PeerFault::Hello);
         }
@@ -660,8 +665,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.events.incoming = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
         self.link.phase = Phase::Up;
         self.link.progress = now;
-        // HL-0060
-        self.link.due.keepalive = true;
+        self.link.due.greeting = true;
         self.go_up();
     }
 
@@ -688,7 +692,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     fn end_link(&mut self, reason: DownReason, bye: Option<ByeCode>) {
         let retry_ms = self.link.retry_ms;
-        let was_greeting = R::IS_CLIENT && self.link.due.greeting;
+        let was_greeting = self.link.phase == Phase::Hello && self.link.due.greeting;
         self.link = Link { fresh: self.link.fresh, retry_ms, ..Link::down() };
         // HL-0142
         self.link.due.bye = bye.filter(|_| !was_greeting);
