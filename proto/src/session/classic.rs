@@ -13,7 +13,6 @@ use super::{Client, Input, Message, Receipt, Role, Server};
 use crate::config::ValidConfig;
 use crate::event::{DownReason, Event, PeerFault, SendError};
 use crate::frame::{self, Writer};
-use crate::hello::{Answer, is_greeting};
 use crate::outbox::Outbox;
 use crate::time::{Deadline, Instant, Timer};
 
@@ -106,6 +105,7 @@ impl<O: Outbox> Session<Server, O> {
     /// Takes up a link whose first line, read by [`Greeting::read`](crate::Greeting::read), was the id of this session's client. An
     /// earlier link that is still up is replaced: the caller closes it, and discards what it has not read from it.
     pub fn handle_id(&mut self, now: Instant) {
+        // HL-0122
         if self.has_link() {
             self.end_link(DownReason::Takeover);
         }
@@ -149,7 +149,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.part.flavour
     }
 
-    /// Whether the link carries messages: at a server from the id line on, at a client from the server's first line on.
+    /// Whether the link carries messages: at a server from the id line on, at a client from the server's first byte on.
     pub fn is_up(&self) -> bool {
         self.link.phase == Phase::Up
     }
@@ -184,9 +184,13 @@ impl<R: Role, O: Outbox> Session<R, O> {
         &self.config
     }
 
-    /// The longest text that can be sent, in bytes.
+    /// The longest text that can be sent, in bytes: what a line of `max_line` bytes holds, and at a client no more than 4093, because
+    /// an original server cannot take a longer line reliably.
     pub fn max_text(&self) -> u32 {
-        self.config.get().max_line - frames::OVERHEAD
+        let max = self.config.get().max_line;
+        // HL-0032
+        let line = if R::IS_CLIENT { max.min(frames::CLIENT_LINE_MAX) } else { max };
+        line - frames::OVERHEAD
     }
 
     /// Queues a reliable message; returns its number. It is safe to forget once [`Event::Acked`] has reached that number.
@@ -233,18 +237,17 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn fits(&self, text: &str) -> Result<(), SendError> {
+        // HL-0007
         let max = self.max_text();
         if text.is_empty() {
-            // HL-CLASSIC-EMPTY: its line would be an acknowledgement.
             return Err(SendError::Empty);
         }
         if text.len() > max as usize {
             return Err(SendError::TooLong { max });
         }
-        match memchr::memchr2(frame::LF, 0, text.as_bytes()).and_then(|at| text.as_bytes().get(at)) {
+        match memchr::memchr(frame::LF, text.as_bytes()) {
             None => Ok(()),
-            Some(&frame::LF) => Err(SendError::LineFeed),
-            Some(_) => Err(SendError::Nul),
+            Some(_) => Err(SendError::LineFeed),
         }
     }
 
@@ -294,7 +297,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 }
             };
             self.link.partial = None;
-            match self.handle_line(now, line) {
+            match self.handle_line(line) {
                 Ok(Taken::Line(message)) => {
                     consumed += line.len() + 1;
                     if message.is_some() || self.events.pending() {
@@ -305,6 +308,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Err(fault) => self.fault(fault),
             }
         }
+        // HL-0003
         Input { consumed: input.len(), message: None }
     }
 
@@ -338,7 +342,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Timer::Keepalive => self.link.beat(now),
                 Timer::Settle => self.link.settle(self.part, now),
                 Timer::Repeat => match self.part.flavour {
-                    // HL-CLASSIC-2020-REPEAT
+                    // HL-0045
                     Flavour::V2020 => self.sending.repeat(self.link.timeout_ms),
                     Flavour::V2019 => self.events.acked |= self.sending.confirm(self.link.timeout_ms, self.link.heard),
                 },
@@ -393,9 +397,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if self.link.id_due {
             fits(writer.put(self.role.client_id().unwrap_or_default().as_bytes()).end())?;
             self.link.id_due = false;
+            // HL-0026: an original server loses what comes with it.
+            return None;
         }
         if self.part.flavour == Flavour::V2020 {
-            // HL-CLASSIC-ACK: once accepted, and for every repeat of it.
+            // HL-0042, HL-0043
             while let Some(id) = self.receiving.next_ack() {
                 fits(frames::write_ack(writer, id))?;
                 self.receiving.acked(id);
@@ -421,26 +427,19 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
     }
 
-    fn handle_line<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Taken<'i>, PeerFault> {
-        if !self.link.answered && R::IS_CLIENT && is_greeting(line) {
-            return self.handle_refusal(line).map(|()| Taken::Line(None));
-        }
-        let line = Line::parse(line)?;
-        let taken = match line {
+    fn handle_line<'i>(&mut self, line: &'i [u8]) -> Result<Taken<'i>, PeerFault> {
+        let taken = match Line::parse(line)? {
             Line::Keepalive => Taken::Line(None),
+            // HL-0041
             Line::Bare(id) if self.part.flavour == Flavour::V2020 => {
                 self.events.acked |= self.sending.ack(id);
                 Taken::Line(None)
             }
+            // HL-0053
             Line::Bare(id) => self.handle_message(id, ""),
-            Line::Message(id, text) => self.handle_message(id, frame::text(text)?),
+            Line::Message(id, text) => self.handle_message(id, core::str::from_utf8(text).map_err(|_| PeerFault::Utf8)?),
         };
-        if !self.link.answered {
-            self.link.answer(self.part, now);
-            if R::IS_CLIENT {
-                self.go_up();
-            }
-        }
+        self.link.answered = true;
         Ok(taken)
     }
 
@@ -452,26 +451,19 @@ impl<R: Role, O: Outbox> Session<R, O> {
             }
             Arrival::Duplicate => Taken::Line(None),
             Arrival::Held => match self.part.flavour {
-                // Nobody would send it again.
+                // HL-0055: nobody would send it again.
                 Flavour::V2019 => Taken::Nothing,
                 Flavour::V2020 => Taken::Line(None),
             },
         }
     }
 
-    /// A Holdline server that does not serve this client says so in the words of the native profile.
-    fn handle_refusal(&mut self, line: &[u8]) -> Result<(), PeerFault> {
-        match Answer::parse(line)? {
-            Answer::Refusal { code, retry_ms } => {
-                self.end_link(DownReason::Refused { code, retry_ms });
-                Ok(())
-            }
-            Answer::Welcome(_) | Answer::NotHoldline => Err(PeerFault::Hello),
-        }
-    }
-
     fn hear(&mut self, now: Instant) {
-        self.link.hear(now);
+        let was_up = self.is_up();
+        self.link.hear(self.part, now);
+        if !was_up {
+            self.go_up();
+        }
         self.events.acked |= self.part.flavour == Flavour::V2019 && self.sending.hear();
     }
 
@@ -485,6 +477,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn begin_link(&mut self, now: Instant) {
+        // HL-0108
         self.link = Link::new(self.part, now, self.config.get().timeout_ms);
         self.receiving.begin_link();
     }

@@ -6,6 +6,10 @@ use crate::frame::Writer;
 /// What a message line takes besides its text: two hex digits.
 pub(crate) const OVERHEAD: u32 = 2;
 
+/// The longest line that a client sends, in bytes without its LF: an original server reads 4096 bytes at a time and drops an LF
+/// that comes first.
+pub(crate) const CLIENT_LINE_MAX: u32 = 4_095;
+
 /// A line of a classic peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line<'l> {
@@ -19,10 +23,12 @@ pub(crate) enum Line<'l> {
 impl<'l> Line<'l> {
     pub(crate) fn parse(line: &'l [u8]) -> Result<Self, PeerFault> {
         match line {
+            // HL-0005
             [] => Ok(Self::Keepalive),
             &[high, low, ref text @ ..] => match (nibble(high), nibble(low)) {
                 (Some(high), Some(low)) if text.is_empty() => Ok(Self::Bare(high << 4 | low)),
                 (Some(high), Some(low)) => Ok(Self::Message(high << 4 | low, text)),
+                // HL-0030, HL-0031
                 _ => Err(PeerFault::Frame),
             },
             _ => Err(PeerFault::Frame),

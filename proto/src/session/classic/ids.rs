@@ -96,6 +96,7 @@ impl<const WORDS: usize> Set<WORDS> {
 
 /// The id that stands at a place of a sender's count, which begins at 0 when its program starts.
 pub(crate) fn id_at(place: u64) -> u8 {
+    // HL-0028
     match place {
         0 => 0,
         _ => ((place - 1) % 255) as u8 + 1,
@@ -115,14 +116,14 @@ pub(crate) struct Receiving {
     taken: Ids,
     /// Ids whose message the application has not accepted.
     waiting: Ids,
-    /// Ids taken on the present link.
+    /// Ids received on the present link.
     on_link: Ids,
     /// Ids whose acknowledgement the peer waits for on the present link.
     owed: Ids,
     /// Counts links.
     link: u64,
-    /// The link on which the peer last began anew: messages of earlier links are none of its stream any more.
-    since: u64,
+    /// The link on which the last id 0 was taken: only its receipt counts.
+    zero_link: u64,
 }
 
 /// What a message line turns out to be.
@@ -166,12 +167,15 @@ impl Receiving {
         };
         let forward = (1..=AHEAD_MAX).contains(&ahead);
         let news = match self.newest {
+            // HL-0033
             None => true,
-            // HL-CLASSIC-ZERO: a power cycle makes a new link.
+            // HL-0036: a power cycle makes a new link.
             Some(_) if id == 0 => !self.on_link.contains(0),
+            // HL-0034
             Some(_) => forward || !self.taken.contains(member),
         };
         if !news {
+            self.on_link.insert(member);
             self.owed.insert(member);
             return Arrival::Duplicate;
         }
@@ -190,6 +194,9 @@ impl Receiving {
             Some(_) => {}
             None => self.newest = Some(id),
         }
+        if id == 0 {
+            self.zero_link = self.link;
+        }
         for set in [&mut self.taken, &mut self.waiting, &mut self.on_link, &mut self.owed] {
             set.insert(member);
         }
@@ -198,10 +205,9 @@ impl Receiving {
 
     /// The peer's power came back. What it has sent on this link before its message 0 came late is of its new stream.
     fn begin_anew(&mut self) {
+        // HL-0035
         self.taken = self.on_link;
-        self.waiting = self.waiting.and(self.on_link);
         self.newest = Some(self.on_link.max().unwrap_or(0));
-        self.since = self.link;
     }
 
     /// Forgets what ids between `newest` and the one `ahead` of it meant a round ago.
@@ -222,6 +228,7 @@ impl Receiving {
     pub(crate) fn decline(&mut self, receipt: Receipt) -> bool {
         let held = self.holds(receipt);
         if held {
+            // HL-0044
             for set in [&mut self.taken, &mut self.waiting, &mut self.on_link, &mut self.owed] {
                 set.remove(receipt.seq);
             }
@@ -230,10 +237,8 @@ impl Receiving {
     }
 
     fn holds(&self, receipt: Receipt) -> bool {
-        receipt.seq <= u64::from(u8::MAX)
-            && receipt.epoch >= self.since
-            && (receipt.epoch == self.link) == self.on_link.contains(receipt.seq)
-            && self.waiting.contains(receipt.seq)
+        let is_latest = receipt.seq != 0 || receipt.epoch == self.zero_link;
+        is_latest && receipt.seq <= u64::from(u8::MAX) && self.waiting.contains(receipt.seq)
     }
 
     /// Ids to be acknowledged now.

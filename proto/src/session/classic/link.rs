@@ -4,7 +4,7 @@ use super::Flavour;
 use crate::time::{Deadline, Instant, Timer};
 
 /// How long a server lets a classic client settle before its first message (2019: its first line), in milliseconds.
-pub(crate) const SETTLE_MS: u32 = 200;
+const SETTLE_MS: u32 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
@@ -17,8 +17,8 @@ pub(crate) enum Phase {
 /// What messages wait for at the beginning of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Gate {
-    /// The peer's first line after the id.
-    FirstLine,
+    /// The peer's first byte after the id.
+    FirstByte,
     Until(Instant),
     Open,
 }
@@ -56,16 +56,17 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(part: Part, now: Instant, timeout_ms: u32) -> Self {
-        // HL-CLASSIC-SETTLE
+        // HL-0048, HL-0049, HL-0056, HL-0057
         let gate = match part {
             Part { flavour: Flavour::V2019, is_client: true } => Gate::Until(now.plus(timeout_ms / 3)),
-            Part { flavour: Flavour::V2019, is_client: false } => Gate::Until(now.plus(SETTLE_MS.min(timeout_ms / 2))),
-            Part { flavour: Flavour::V2020, .. } => Gate::FirstLine,
+            Part { flavour: Flavour::V2019, is_client: false } => Gate::Until(now.plus(SETTLE_MS)),
+            Part { flavour: Flavour::V2020, .. } => Gate::FirstByte,
         };
         Self {
             phase: if part.is_client { Phase::Waiting } else { Phase::Up },
             gate,
             id_due: part.is_client,
+            // HL-0051
             keepalive_due: part == Part { flavour: Flavour::V2020, is_client: false },
             timeout_ms,
             clock: now,
@@ -79,7 +80,7 @@ impl Link {
     pub(crate) fn down() -> Self {
         Self {
             phase: Phase::Down,
-            gate: Gate::FirstLine,
+            gate: Gate::FirstByte,
             id_due: false,
             keepalive_due: false,
             blocked_told: false,
@@ -94,10 +95,15 @@ impl Link {
         }
     }
 
-    /// Records that bytes arrived.
-    pub(crate) fn hear(&mut self, now: Instant) {
+    /// Records that bytes arrived: the peer is there, and listens.
+    pub(crate) fn hear(&mut self, part: Part, now: Instant) {
         self.clock = now;
+        // HL-0104
         self.heard = now;
+        self.phase = Phase::Up;
+        if self.gate == Gate::FirstByte {
+            self.gate = if part.is_client { Gate::Open } else { Gate::Until(now.plus(SETTLE_MS)) };
+        }
     }
 
     /// Records output that was written for the transport.
@@ -117,18 +123,10 @@ impl Link {
         }
     }
 
-    /// The peer's first line came: it is there, and listens.
-    pub(crate) fn answer(&mut self, part: Part, now: Instant) {
-        self.answered = true;
-        self.phase = Phase::Up;
-        if self.gate == Gate::FirstLine {
-            self.gate = if part.is_client { Gate::Open } else { Gate::Until(now.plus(SETTLE_MS)) };
-        }
-    }
-
     /// The pause at the beginning is over.
     pub(crate) fn settle(&mut self, part: Part, now: Instant) {
         self.gate = Gate::Open;
+        // HL-0056, HL-0057
         if part.flavour == Flavour::V2019 {
             self.beat(now);
         }
@@ -152,19 +150,21 @@ impl Link {
         if self.phase == Phase::Down {
             return None;
         }
-        // HL-CLASSIC-OUTAGE
+        // HL-0052
         let patience = match part {
             Part { flavour: Flavour::V2020, is_client: true } if !self.answered => 2,
             _ => 1,
         };
         let outage = Deadline { at: self.heard.plus(timeout.saturating_mul(patience)), timer: Timer::Outage };
+        // HL-0106
         let stall = if self.unsent > 0 { deadline(self.spoke, timeout, Timer::Stall) } else { None };
+        // HL-0154
         let line = self.partial.and_then(|since| deadline(since, timeout.saturating_mul(4), Timer::Line));
         let settle = match self.gate {
             Gate::Until(at) => Some(Deadline { at, timer: Timer::Settle }),
-            Gate::FirstLine | Gate::Open => None,
+            Gate::FirstByte | Gate::Open => None,
         };
-        // HL-CLASSIC-KEEPALIVE
+        // HL-0050, HL-0051, HL-0056, HL-0057
         let keepalive = match part {
             _ if self.keepalive_due => None,
             Part { flavour: Flavour::V2019, .. } if self.gate != Gate::Open => None,

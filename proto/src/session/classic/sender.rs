@@ -92,7 +92,7 @@ impl<O: Outbox> Sending<O> {
     /// Puts `text` in the place of an entry of `slot` that no wire has seen, or queues it.
     pub(crate) fn push_latest(&mut self, slot: u8, text: &str) -> Result<u64, Full> {
         let unsent = self.in_flight()..self.outbox.len();
-        // HL-LATEST
+        // HL-0090
         match unsent.into_iter().find(|&index| self.outbox.slot(index) == Some(slot)) {
             Some(index) => {
                 self.outbox.replace(index, text)?;
@@ -109,6 +109,7 @@ impl<O: Outbox> Sending<O> {
 
     /// The link is gone: what is in flight will be written again on the next.
     pub(crate) fn end_link(&mut self) {
+        // HL-0040
         self.due = self.open;
         self.aged = Places::default();
         self.rest();
@@ -119,12 +120,14 @@ impl<O: Outbox> Sending<O> {
         self.moved = None;
     }
 
-    /// An id for a message that is sent once and not remembered; `None` while too many are in flight.
+    /// An id for a message that is sent once and not remembered; `None` while too many are in flight, or some are to be sent again
+    /// first.
     pub(crate) fn best_effort_id(&self) -> Option<u8> {
-        (self.next - self.first < IN_FLIGHT_MAX).then(|| id_at(self.next))
+        (self.next - self.first < IN_FLIGHT_MAX && self.due.is_empty()).then(|| id_at(self.next))
     }
 
     pub(crate) fn sent_best_effort(&mut self) {
+        // HL-0047
         self.next += 1;
         self.advance();
     }
@@ -146,8 +149,9 @@ impl<O: Outbox> Sending<O> {
                 index += usize::from(self.messages.contains(place));
             }
         }
-        // HL-CLASSIC-INORDER
+        // HL-0037, HL-0038, HL-0039
         while self.next - self.first < if in_order { 1 } else { IN_FLIGHT_MAX } && self.in_flight() < self.outbox.len() {
+            // HL-0029
             self.write_message(writer, now, max_text, self.in_flight(), self.next)?;
             self.messages.insert(self.next);
             self.open.insert(self.next);
@@ -186,6 +190,7 @@ impl<O: Outbox> Sending<O> {
     /// The peer acknowledged `id`. Whether the oldest message in flight is done with by that.
     pub(crate) fn ack(&mut self, id: u8) -> bool {
         let place = self.first + (u64::from(id) + 255 - self.first % 255) % 255;
+        // HL-0046
         if place >= self.next || id_at(place) != id {
             return false;
         }
@@ -238,7 +243,7 @@ impl<O: Outbox> Sending<O> {
         let at = self.deadline(timeout_ms).map_or(heard, |deadline| deadline.at);
         let unanswered = self.step(timeout_ms);
         self.aged = self.aged.or(unanswered);
-        // HL-CLASSIC-2019-DELIVERED
+        // HL-0054
         at.since(heard) <= u64::from(timeout_ms / 2) && self.hear()
     }
 
