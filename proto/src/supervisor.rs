@@ -130,6 +130,11 @@ impl Supervisor {
         }
     }
 
+    /// Tells that the session goes on in a classic profile.
+    pub fn set_classic(&mut self) {
+        self.config.classic = true;
+    }
+
     /// What to do now; `None` while the supervisor waits for a report or for [`Supervisor::poll_timeout`].
     pub fn poll_action(&mut self) -> Option<Action> {
         match self.state {

@@ -1,0 +1,343 @@
+//! The client: the same driver as the server's, calling out, and the supervisor that says when.
+
+use crate::channel::Channel;
+use crate::clock::{Clock, random};
+use crate::connection::{Connection, Profile};
+use crate::driver::Driver;
+use crate::report::{Reporter, Reports, What};
+use crate::sync::Arc;
+use holdline_proto::{
+    Action, ByeCode, Client as ClientRole, ClientId, Config, ConfigError, ConnectFailure, DownReason, Incarnation,
+    InvalidClientId, Session, Supervisor, SupervisorConfig, ValidConfig, VecOutbox, classic, classic::Flavour, native,
+};
+use std::future::Future;
+use std::io;
+use std::ops::{ControlFlow, Deref};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// Called with `true` when a link comes up and with `false` when it goes down.
+type ConnectionCallback = Box<dyn FnMut(bool) + Send>;
+/// Called when an attempt fails before any link was up; `Break` gives up.
+type BadServer = Box<dyn FnMut(&str) -> ControlFlow<()> + Send>;
+
+/// A client: one line to one server, kept up for as long as this value lives.
+///
+/// It derefs to its [`Connection`], whose calls pause through outages. Dropping it says goodbye and closes the line.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use holdline_server::Client;
+/// let client = Client::builder("door-1", "192.168.1.10:8123").start()?;
+/// client.write("opened").await?;
+/// println!("{}", client.readline().await?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection<ClientRole>,
+    channel: Arc<Channel<ClientRole>>,
+    reporter: Reporter,
+    stop: CancellationToken,
+}
+
+/// A client could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidClient {
+    /// The name is no client id.
+    #[error(transparent)]
+    Id(#[from] InvalidClientId),
+    /// A parameter of the session is out of range.
+    #[error(transparent)]
+    Session(#[from] ConfigError),
+}
+
+/// Choices of a client; made with [`Client::builder`].
+pub struct ClientBuilder {
+    id: String,
+    server: String,
+    session: Config,
+    profile: Profile,
+    fallback: Option<Flavour>,
+    outbox: VecOutbox,
+    inbox: usize,
+    on_connection: Option<ConnectionCallback>,
+    bad_server: Option<BadServer>,
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("id", &self.id).field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client with the name `id` of the server at `server`, a host and a port, which is looked up for every attempt.
+    pub fn builder(id: &str, server: &str) -> ClientBuilder {
+        ClientBuilder {
+            id: id.into(),
+            server: server.into(),
+            session: Config::new(),
+            profile: Profile::Native,
+            fallback: None,
+            outbox: VecOutbox::new(1_024, 1 << 20),
+            inbox: 256,
+            on_connection: None,
+            bad_server: None,
+        }
+    }
+
+    /// What happens from now on.
+    pub fn reports(&self) -> Reports {
+        self.reporter.subscribe()
+    }
+
+    /// A further handle on the line; it does not keep the client alive.
+    pub fn connection(&self) -> Connection<ClientRole> {
+        self.connection.clone()
+    }
+}
+
+impl Deref for Client {
+    type Target = Connection<ClientRole>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.channel.lock().close(ByeCode::Done, 0);
+        self.stop.cancel();
+    }
+}
+
+impl ClientBuilder {
+    /// The session's parameters. Default: [`Config::new`]; in a classic profile the timeout must be the server's own.
+    #[must_use]
+    pub fn session(mut self, session: Config) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// The wire to speak. Default: native.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Goes over to a classic profile when what answers a native hello does not speak Holdline. Default: goes on trying.
+    #[must_use]
+    pub fn fallback(mut self, flavour: Flavour) -> Self {
+        self.fallback = Some(flavour);
+        self
+    }
+
+    /// How many unacknowledged messages, of how many bytes of text together, wait here. Default: 1,024 of 1 MiB.
+    #[must_use]
+    pub fn outbox(mut self, messages: u32, bytes: u32) -> Self {
+        self.outbox = VecOutbox::new(messages, bytes);
+        self
+    }
+
+    /// Is told each time a link comes up or goes down.
+    #[must_use]
+    pub fn on_connection(mut self, callback: impl FnMut(bool) + Send + 'static) -> Self {
+        self.on_connection = Some(Box::new(callback));
+        self
+    }
+
+    /// Is asked, while no link has ever been up, whether to go on after an attempt that failed for the reason given. Default: go on.
+    #[must_use]
+    pub fn bad_server(mut self, hook: impl FnMut(&str) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.bad_server = Some(Box::new(hook));
+        self
+    }
+
+    /// Starts the client on the current Tokio runtime.
+    ///
+    /// # Errors
+    /// The name is no client id, or a parameter is out of range.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start(self) -> Result<Client, InvalidClient> {
+        let server = self.server.clone();
+        self.start_with(move || {
+            let server = server.clone();
+            async move {
+                let stream = TcpStream::connect(server).await?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            }
+        })
+    }
+
+    /// Starts the client over streams that `connect` opens: a serial port, a TLS connection, one end of a pipe.
+    ///
+    /// # Errors
+    /// The name is no client id, or a parameter is out of range.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start_with<S, F, C>(self, connect: C) -> Result<Client, InvalidClient>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        C: FnMut() -> F + Send + 'static,
+    {
+        let role = ClientRole { id: ClientId::new(&self.id)? };
+        let config = self.session.validate()?;
+        let session = session(role, config, self.profile, self.outbox.clone());
+        let channel = Arc::new(Channel::new(Arc::from(&*self.id), session, self.inbox));
+        let (reporter, clock, stop) = (Reporter::new(), Clock::new(), CancellationToken::new());
+        if let Some(mut callback) = self.on_connection {
+            let mut reports = reporter.subscribe();
+            tokio::spawn(async move {
+                while let Some(report) = reports.next().await {
+                    match report.what {
+                        What::Connected | What::Resumed { .. } => callback(true),
+                        What::Outage(_) => callback(false),
+                        _ => {}
+                    }
+                }
+            });
+        }
+        let supervisor = SupervisorConfig {
+            timeout_ms: config.get().timeout_ms,
+            has_network: false,
+            classic: matches!(self.profile, Profile::Classic(_)),
+        };
+        let caller = Caller {
+            channel: Arc::clone(&channel),
+            reporter: reporter.clone(),
+            clock,
+            supervisor: Supervisor::new(supervisor, random()),
+            role,
+            config,
+            fallback: self.fallback.filter(|_| self.profile == Profile::Native),
+            outbox: self.outbox,
+            bad_server: self.bad_server,
+        };
+        let stopped = stop.clone();
+        tokio::spawn(caller.run(connect, stopped));
+        let connection = Connection::new(Arc::clone(&channel), clock);
+        Ok(Client { connection, channel, reporter, stop })
+    }
+}
+
+fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecOutbox) -> Session<ClientRole, VecOutbox> {
+    match profile {
+        Profile::Native => {
+            let incarnation = Incarnation { boot: random(), epoch: random() };
+            Session::Native(native::Session::new(role, config, incarnation, outbox))
+        }
+        Profile::Classic(flavour) => Session::Classic(classic::Session::new(role, flavour, config, outbox)),
+    }
+}
+
+/// The task behind a client.
+struct Caller {
+    channel: Arc<Channel<ClientRole>>,
+    reporter: Reporter,
+    clock: Clock,
+    supervisor: Supervisor,
+    role: ClientRole,
+    config: ValidConfig,
+    fallback: Option<Flavour>,
+    /// An empty outbox with the bounds that were asked for.
+    outbox: VecOutbox,
+    bad_server: Option<BadServer>,
+}
+
+impl Caller {
+    /// Connects, drives, waits, until the line is closed.
+    async fn run<S, F, C>(mut self, mut connect: C, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        C: FnMut() -> F + Send + 'static,
+    {
+        loop {
+            if self.channel.lock().get().is_closed() {
+                return;
+            }
+            if let Some(Action::Connect { timeout_ms }) = self.supervisor.poll_action() {
+                let attempt = tokio::time::timeout(Duration::from_millis(timeout_ms.into()), connect());
+                let failed = tokio::select! {
+                    () = stop.cancelled() => return,
+                    attempt = attempt => self.try_link(attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))).await,
+                };
+                if self.gives_up(failed.as_deref()) {
+                    self.channel.lock().close(ByeCode::Done, 0);
+                    return;
+                }
+            } else if let Some(deadline) = self.supervisor.poll_timeout() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep_until(self.clock.at(deadline)) => self.supervisor.handle_timeout(self.clock.now()),
+                }
+            } else {
+                // Without a network to wait for, the supervisor always wants one or the other.
+                return;
+            }
+        }
+    }
+
+    /// Drives a link over a stream that was opened, to its end; returns why it, or the attempt, failed.
+    async fn try_link<S: AsyncRead + AsyncWrite + Unpin>(&mut self, attempt: io::Result<S>) -> Option<String> {
+        let stream = match attempt {
+            Ok(stream) => stream,
+            Err(error) => {
+                let failure = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+                    io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+                    _ => ConnectFailure::Unreachable,
+                };
+                self.supervisor.handle_connect_failed(self.clock.now(), failure);
+                return Some(error.to_string());
+            }
+        };
+        self.supervisor.handle_connected();
+        let now = self.clock.now();
+        let mut reports = Vec::new();
+        let link = self.channel.lock().begin_link(|state| state.session.handle_connected(now, random()), now, &mut reports);
+        Driver::new(Arc::clone(&self.channel), self.reporter.clone(), self.clock, stream, link, Vec::new()).run().await;
+        let (up_at, down_at, reason) = self.channel.lock().get().last_link();
+        if let Some(up_at) = up_at {
+            self.supervisor.handle_up(up_at);
+        }
+        self.supervisor.handle_down(down_at, reason);
+        if reason == DownReason::NotHoldline
+            && let Some(flavour) = self.fallback.take()
+        {
+            self.fall_back(flavour);
+        }
+        Some(reason.to_string())
+    }
+
+    /// Goes over to a classic profile, with the messages that wait.
+    fn fall_back(&mut self, flavour: Flavour) {
+        // HL-0015
+        let mut locked = self.channel.lock();
+        let state = locked.get();
+        let outbox = state.move_outbox(self.outbox.clone());
+        state.session = session(self.role, self.config, Profile::Classic(flavour), outbox);
+        self.supervisor.set_classic();
+    }
+
+    /// Tells about a failure before the first link; whether the application wants no further attempt.
+    fn gives_up(&mut self, why: Option<&str>) -> bool {
+        if self.supervisor.poll_first_failure().is_none() {
+            return false;
+        }
+        self.reporter.tell(&self.channel.id, What::NotReached);
+        let why = why.unwrap_or("no answer");
+        self.bad_server.as_mut().is_some_and(|hook| hook(why).is_break())
+    }
+}

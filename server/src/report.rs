@@ -1,0 +1,96 @@
+//! What the operator is told: one stream of events for all sessions of a server, or for one client.
+
+use crate::sync::Arc;
+use holdline_proto::{DownReason, Event, PeerFault, RefusalCode};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Something that happened to one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The client id of the session.
+    pub client: Arc<str>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a session.
+///
+/// `Connected` or `Resumed` and `Outage` alternate strictly, beginning with `Connected`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// The first link of this session is up.
+    Connected,
+    /// A further link is up.
+    Resumed {
+        /// How long the session was without one.
+        after: Duration,
+    },
+    /// The link is down; the session waits for the next one.
+    Outage(DownReason),
+    /// A newer connection of this client takes the place of one that was still open.
+    Takeover,
+    /// A connection was turned away: two devices use this client id in turns.
+    Duplicate,
+    /// A client that the configuration does not name; whether it is served depends on the configuration.
+    Unknown {
+        /// Whether it was turned away.
+        refused: bool,
+    },
+    /// The peer violated the protocol; the outage that follows names the same fault.
+    Fault(PeerFault),
+    /// The session lost or repeats something, as told by the protocol crate.
+    Session(Event),
+    /// Client only: the server refused the hello.
+    Refused(RefusalCode),
+    /// Client only: what answered does not speak Holdline.
+    NotHoldline,
+    /// Client only: no link has been up yet, and this attempt failed.
+    NotReached,
+}
+
+/// How many reports a slow reader may lag behind before it misses some.
+const BACKLOG: usize = 4_096;
+
+/// Where reports go.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter(broadcast::Sender<Report>);
+
+impl Reporter {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
+
+    pub(crate) fn tell(&self, client: &Arc<str>, what: What) {
+        tracing::debug!(client = %client.escape_debug(), ?what);
+        if self.0.receiver_count() > 0 {
+            // A receiver that went away meanwhile is no loss.
+            let _ = self.0.send(Report { client: Arc::clone(client), what });
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> Reports {
+        Reports(self.0.subscribe())
+    }
+}
+
+/// The reports since this stream was asked for.
+#[derive(Debug)]
+pub struct Reports(broadcast::Receiver<Report>);
+
+impl Reports {
+    /// The next report; `None` when the server or client is gone. A reader that lags by more than 4,096 reports misses the oldest, and
+    /// a warning is logged.
+    ///
+    /// Cancel safe: a dropped call takes no report.
+    pub async fn next(&mut self) -> Option<Report> {
+        loop {
+            match self.0.recv().await {
+                Ok(report) => return Some(report),
+                Err(broadcast::error::RecvError::Lagged(missed)) => tracing::warn!(missed, "reports were not read in time"),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The server: a listener in front of the sessions.
+
+use crate::clock::random;
+use crate::config::{InvalidConfig, ServerConfig};
+use crate::connection::Connection;
+use crate::error::Closed;
+use crate::listener::{self, Doors};
+use crate::registry::Registry;
+use crate::report::Reports;
+use holdline_proto::{ByeCode, Outbox};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A Holdline server: sessions by client id, and listeners that bring them their links.
+///
+/// Clones share everything. When the last one is dropped the listeners stop and every link is closed; use
+/// [`Server::shutdown`] to end in good order.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use holdline_server::{Server, ServerConfig};
+/// let server = Server::bind("127.0.0.1:8123", ServerConfig::default()).await?;
+/// let door = server.client("door-1").await?; // waits for its first contact
+/// door.write("open").await?; // returns when the door has accepted it, through any outage
+/// println!("{}", door.readline().await?);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Arc<Registry>,
+    doors: Arc<Doors>,
+    tasks: TaskTracker,
+    /// Ends the listeners.
+    stop: CancellationToken,
+    local: Option<SocketAddr>,
+}
+
+/// A server could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The configuration is out of range.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] io::Error),
+}
+
+impl Server {
+    /// Listens on an address for clients of every profile.
+    ///
+    /// # Errors
+    /// The configuration is out of range, or the address cannot be listened on (in use, not allowed, not of this machine).
+    pub async fn bind(address: impl ToSocketAddrs, config: ServerConfig) -> Result<Self, BindError> {
+        config.check()?;
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        let server = Self::build(config, Some(local))?;
+        let (registry, doors, tasks) = (&server.inner.registry, &server.inner.doors, &server.inner.tasks);
+        let accept =
+            listener::accept(listener, Arc::clone(registry), Arc::clone(doors), tasks.clone(), server.inner.stop.clone());
+        tasks.spawn(accept);
+        Ok(server)
+    }
+
+    /// A server without a listener, for streams that the caller brings ([`Server::serve`]).
+    ///
+    /// # Errors
+    /// The configuration is out of range.
+    pub fn new(config: ServerConfig) -> Result<Self, InvalidConfig> {
+        Self::build(config, None)
+    }
+
+    fn build(config: ServerConfig, local: Option<SocketAddr>) -> Result<Self, InvalidConfig> {
+        let config = config.checked()?;
+        let doors = Arc::new(Doors::new(&config.given.limits));
+        let inner = Inner {
+            registry: Arc::new(Registry::new(config)),
+            doors,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            local,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The address that [`Server::bind`] listens on; its port is the one the system chose if 0 was asked for.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.local
+    }
+
+    /// Serves one stream that the caller has opened (a serial line, a TLS connection, one end of a pipe) until it ends. On a stream
+    /// with checksums, one call serves link after link.
+    ///
+    /// Dropping the future closes the stream; the session stays.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        listener::serve(stream, &self.inner.registry, None).await;
+    }
+
+    /// The line to a client, as soon as it has made contact for the first time; at once if it has.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed`] if the server shuts down first.
+    pub async fn client(&self, id: &str) -> Result<Connection, Closed> {
+        let channel = self.inner.registry.wait(|registry| registry.get(id)).await.ok_or(Closed)?;
+        Ok(Connection::new(channel, self.inner.registry.clock))
+    }
+
+    /// Waits until each of `peers` is up; none named: each client that the configuration expects. `id`, if given, is left out: it is
+    /// the caller's own.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed`] if the server shuts down first.
+    pub async fn wait_all(&self, id: Option<&str>, peers: &[&str]) -> Result<Vec<Connection>, Closed> {
+        let expected = &self.inner.registry.config.given.expected;
+        let named: Vec<&str> = if peers.is_empty() { expected.iter().map(String::as_str).collect() } else { peers.to_vec() };
+        let mut connections = Vec::new();
+        for peer in named.into_iter().filter(|peer| Some(*peer) != id) {
+            let connection = self.client(peer).await?;
+            connection.wait_up().await?;
+            connections.push(connection);
+        }
+        Ok(connections)
+    }
+
+    /// The line to a client that has made contact before.
+    pub fn get(&self, id: &str) -> Option<Connection> {
+        self.inner.registry.get(id).map(|channel| Connection::new(channel, self.inner.registry.clock))
+    }
+
+    /// The lines to all clients that have made contact, in no particular order.
+    pub fn connections(&self) -> Vec<Connection> {
+        let registry = &self.inner.registry;
+        registry.all().into_iter().map(|channel| Connection::new(channel, registry.clock)).collect()
+    }
+
+    /// What happens from now on: connected, outage, resumed, and all that an operator wants to know.
+    pub fn reports(&self) -> Reports {
+        self.inner.registry.reporter.subscribe()
+    }
+
+    /// Connections that were refused, closed before their hello, or turned away, since the start.
+    pub fn turned_away(&self) -> u64 {
+        self.inner.doors.turned_away()
+    }
+
+    /// Ends every link in order. The sessions stay: clients come back after `retry`, spread over as long again.
+    pub fn close_all(&self, retry: Duration) {
+        for channel in self.inner.registry.all() {
+            channel.lock().close_link(ByeCode::Closing, spread(retry));
+        }
+    }
+
+    /// Shuts down in good order, within `bound`: hellos are refused from now on, messages that were queued get until half of the
+    /// bound to be delivered, then every client is told to come back after `retry` (spread over as long again) and every line is
+    /// closed. Whatever a client does, this returns within the bound; returns how many messages were not delivered.
+    ///
+    /// Cancel safe in that dropping it leaves the server closed to newcomers; call it again to go on.
+    pub async fn shutdown(&self, retry: Duration, bound: Duration) -> usize {
+        let registry = &self.inner.registry;
+        registry.close();
+        self.inner.stop.cancel();
+        let channels = registry.all();
+        let undelivered = || channels.iter().map(|channel| channel.lock().get().session.outbox().len()).sum::<usize>();
+        let drained = async {
+            for channel in &channels {
+                let connection = Connection::new(Arc::clone(channel), registry.clock);
+                if connection.status().up {
+                    // A line that is closed has nothing left to wait for.
+                    let _ = connection.flush().await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(bound / 2, drained).await;
+        let left = undelivered();
+        for channel in &channels {
+            // HL-0126, HL-0128
+            channel.lock().close(ByeCode::Closing, spread(retry));
+        }
+        self.inner.tasks.close();
+        // HL-0127
+        if tokio::time::timeout(bound / 2, self.inner.tasks.wait()).await.is_err() {
+            self.inner.doors.slam();
+        }
+        left
+    }
+}
+
+/// A time between `retry` and twice that, in milliseconds.
+fn spread(retry: Duration) -> u32 {
+    let ms = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+    let extra = (u128::from(random()) * (u128::from(ms) + 1)) >> 64;
+    ms.saturating_add(u32::try_from(extra).unwrap_or(0))
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.doors.slam();
+    }
+}
