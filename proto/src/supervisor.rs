@@ -287,6 +287,6 @@ impl Supervisor {
         x ^= x >> 7;
         x ^= x << 17;
         self.random = x;
-        ((x >> 32) * (u64::from(bound) + 1) >> 32) as u32
+        (((x >> 32) * (u64::from(bound) + 1)) >> 32) as u32
     }
 }

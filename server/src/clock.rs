@@ -28,8 +28,9 @@ impl Clock {
 
 /// A random 64-bit number.
 ///
-/// Where the system's source fails, which it does not on a system that has started, the address of a fresh allocation and a counter
+/// Where the system's source fails, which it does not on a system that has started, the keys of the standard library's hash maps
 /// still make a number that is unlikely to repeat.
+#[expect(clippy::disallowed_methods, reason = "this is the one place where chance enters the server and the client")]
 pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|error| {
         static WARNED: OnceLock<()> = OnceLock::new();
