@@ -125,10 +125,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
                 let consumed = locked.feed(now, bytes, &mut reports);
                 self.keep_tail(bytes.get(consumed..).unwrap_or_default());
             }
-            Read::Nothing => {
-                // HL-0105: silence is judged here, where reading has found nothing.
-                locked.get().session.handle_timeout(now);
-            }
+            Read::Nothing => {}
             Read::Backlog if locked.get().backlogged() => locked.get().session.handle_backlog(now),
             Read::Backlog => {
                 let bytes = std::mem::take(&mut self.tail);
@@ -140,6 +137,8 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
                 locked.get().session.handle_disconnected(now);
             }
         }
+        // HL-0105: silence is judged here, after reading. A peer that never pauses does not keep other timers from their turn.
+        locked.get().session.handle_timeout(now);
         self.backlogged = locked.get().backlogged();
         let room = DATAGRAMS_MAX.max(locked.get().longest_line());
         if output.len() < room {

@@ -212,6 +212,10 @@ fn spread(retry: Duration) -> u32 {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
+        for channel in self.registry.all() {
+            // Whoever still waits on a handle is told.
+            channel.lock().close(ByeCode::Closing, 0);
+        }
         self.doors.slam();
     }
 }
