@@ -1,0 +1,120 @@
+//! A byte stream between two nodes, as TCP gives it: it stalls, it ends, and it never loses a byte in the middle.
+
+use crate::world::NodeId;
+use holdline_proto::Instant;
+use std::collections::VecDeque;
+
+/// Which way bytes go: 0 from the end that opened the stream, 1 towards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Direction(pub u8);
+
+/// How a stream that breaks looks to its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Both ends see it close in order, after what was still on its way.
+    Fin,
+    /// Both ends see an error at once.
+    Rst,
+    /// Neither end sees anything: half-open until somebody notices.
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamState {
+    Opening,
+    Open,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// The node that opened it, and the other.
+    pub(crate) ends: [NodeId; 2],
+    pub(crate) state: StreamState,
+    /// When the opener loses patience.
+    pub(crate) give_up: Instant,
+    /// By side of the writer.
+    pub(crate) pipes: [Pipe; 2],
+    /// What a writer gave and its pipe has no room for, by side of the writer.
+    pub(crate) waiting: [Vec<u8>; 2],
+    /// Arrived and not consumed, by side of the reader.
+    pub(crate) received: [Vec<u8>; 2],
+    pub(crate) timers: [Option<Instant>; 2],
+    /// Which ends have closed it or seen it end.
+    pub(crate) closed: [bool; 2],
+    /// Nothing will ever arrive again, and nobody is told.
+    pub(crate) dead: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(ends: [NodeId; 2]) -> Self {
+        Self {
+            ends,
+            state: StreamState::Opening,
+            give_up: Instant::default(),
+            pipes: [Pipe::default(), Pipe::default()],
+            waiting: [Vec::new(), Vec::new()],
+            received: [Vec::new(), Vec::new()],
+            timers: [None; 2],
+            closed: [false; 2],
+            dead: false,
+        }
+    }
+
+    /// The side of a node: 0 if it opened the stream.
+    pub(crate) fn side(&self, node: NodeId) -> usize {
+        usize::from(self.ends[0] != node)
+    }
+
+    /// Gives back all memory.
+    pub(crate) fn release(&mut self) {
+        self.pipes = [Pipe::default(), Pipe::default()];
+        self.waiting = [Vec::new(), Vec::new()];
+        self.received = [Vec::new(), Vec::new()];
+    }
+}
+
+/// One direction of a stream: bytes in order, and perhaps an end behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Pipe {
+    bytes: VecDeque<u8>,
+    end: Option<Fate>,
+    /// Whether the head is on its way.
+    pub(crate) travelling: bool,
+    /// How many bytes of it.
+    pub(crate) segment: usize,
+}
+
+impl Pipe {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is left to arrive.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.bytes.is_empty() && self.end.is_none()
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    pub(crate) fn take_segment(&mut self) -> Vec<u8> {
+        let length = self.segment.min(self.bytes.len());
+        self.bytes.drain(..length).collect()
+    }
+
+    /// Loses everything but the first `keep` bytes.
+    pub(crate) fn cut(&mut self, keep: usize) {
+        self.bytes.truncate(keep);
+    }
+
+    pub(crate) fn end(&mut self, fate: Fate) {
+        self.end = Some(fate);
+    }
+
+    /// Takes the end, if it is what comes next.
+    pub(crate) fn take_end(&mut self) -> Option<Fate> {
+        if self.bytes.is_empty() { self.end.take() } else { None }
+    }
+}

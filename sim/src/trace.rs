@@ -1,0 +1,146 @@
+//! What happened in a run: one hash of everything, and the events themselves where somebody wants to look.
+
+use crate::stream::Direction;
+use crate::world::{NodeId, StreamId};
+use holdline_proto::{ConnectFailure, Instant};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: Happened,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// A stream was opened.
+    Opened {
+        /// The stream.
+        stream: StreamId,
+        /// Who opened it.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+    },
+    /// A connection attempt failed.
+    Failed {
+        /// Whose.
+        node: NodeId,
+        /// How.
+        failure: ConnectFailure,
+    },
+    /// A machine wrote bytes.
+    Written {
+        /// On which stream.
+        stream: StreamId,
+        /// Which way.
+        direction: Direction,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Bytes arrived.
+    Arrived {
+        /// On which stream.
+        stream: StreamId,
+        /// Which way they came.
+        direction: Direction,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// A node saw its stream end.
+    Closed {
+        /// The stream.
+        stream: StreamId,
+        /// Who saw it.
+        node: NodeId,
+    },
+    /// Something the world does not see by itself: an outage, an event of a session.
+    Note {
+        /// Where.
+        node: NodeId,
+        /// In words.
+        text: String,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    hash: u64,
+    kept: Option<Vec<Traced>>,
+}
+
+impl Trace {
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn record(&mut self) {
+        self.kept.get_or_insert_default();
+    }
+
+    pub(crate) fn kept(&self) -> &[Traced] {
+        self.kept.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn timer(&mut self, at: Instant, node: NodeId, stream: Option<StreamId>) {
+        self.mix(1, at, u64::from(node.0) << 32 | stream.map_or(u64::from(u32::MAX), |stream| stream.0.into()));
+    }
+
+    pub(crate) fn opened(&mut self, at: Instant, stream: StreamId, from: NodeId, to: NodeId) {
+        self.mix(2, at, u64::from(from.0) << 32 | u64::from(to.0));
+        self.keep(at, || Happened::Opened { stream, from, to });
+    }
+
+    pub(crate) fn failed(&mut self, at: Instant, node: NodeId, failure: ConnectFailure) {
+        self.mix(3, at, u64::from(node.0) << 8 | failure as u64);
+        self.keep(at, || Happened::Failed { node, failure });
+    }
+
+    pub(crate) fn written(&mut self, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {
+        self.mix_bytes(4, at, stream, direction, bytes);
+        self.keep(at, || Happened::Written { stream, direction, bytes: bytes.to_vec() });
+    }
+
+    pub(crate) fn arrived(&mut self, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {
+        self.mix_bytes(5, at, stream, direction, bytes);
+        self.keep(at, || Happened::Arrived { stream, direction, bytes: bytes.to_vec() });
+    }
+
+    pub(crate) fn closed(&mut self, at: Instant, stream: StreamId, node: NodeId) {
+        self.mix(6, at, u64::from(stream.0) << 32 | u64::from(node.0));
+        self.keep(at, || Happened::Closed { stream, node });
+    }
+
+    pub(crate) fn note(&mut self, at: Instant, node: NodeId, text: &str) {
+        self.mix(7, at, u64::from(node.0));
+        self.keep(at, || Happened::Note { node, text: text.to_owned() });
+    }
+
+    fn keep(&mut self, at: Instant, what: impl FnOnce() -> Happened) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(Traced { at, what: what() });
+        }
+    }
+
+    fn mix_bytes(&mut self, kind: u64, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {
+        self.mix(kind, at, u64::from(stream.0) << 8 | u64::from(direction.0));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix_word(u64::from_le_bytes(word));
+        }
+    }
+
+    fn mix(&mut self, kind: u64, at: Instant, what: u64) {
+        self.mix_word(kind << 56 ^ at.as_millis());
+        self.mix_word(what);
+    }
+
+    /// One round of multiply and rotate: fast, the same everywhere, and good enough to tell two runs apart.
+    fn mix_word(&mut self, word: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}

@@ -1,0 +1,587 @@
+//! The engine: machines, byte streams between them, and one heap of events in virtual time.
+//!
+//! Nothing here knows Holdline. A [`Machine`] is any state machine that is told what happened and asked what it wants; the world
+//! carries its bytes, with the delays and breaks that the test asks for, and jumps from event to event. The same machines, the
+//! same calls and the same seed give the same run, on any computer: [`World::trace_hash`] says so in one number.
+
+use crate::rng::SplitMix64;
+use crate::stream::{Direction, Fate, Pipe, Stream, StreamState};
+use crate::trace::{Trace, Traced};
+use holdline_proto::{ConnectFailure, Instant};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// One of the machines of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// One stream of a world; an id is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u32);
+
+/// What a machine asks of its world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open a stream to a node; the outcome comes as `handle_opened` or `handle_connect_failed`.
+    Connect {
+        /// Whom to connect to.
+        to: NodeId,
+        /// Give up after this time, in milliseconds.
+        timeout_ms: u32,
+    },
+    /// Close a stream: what was written before still arrives, then the other side sees the end.
+    Close(StreamId),
+}
+
+/// A state machine that lives in a world.
+///
+/// Inputs are told the time; outputs are asked until they have no more. The world calls `poll_…` after every input, for the stream
+/// that the input was about and for those that the machine names in `poll_dirty`.
+pub trait Machine {
+    /// A stream is open: one that was asked for, or one from another node. `random` is a number for this stream alone.
+    fn handle_opened(&mut self, now: Instant, stream: StreamId, incoming: bool, random: u64);
+
+    /// A stream that was asked for could not be opened.
+    fn handle_connect_failed(&mut self, now: Instant, failure: ConnectFailure);
+
+    /// Bytes have arrived; returns how many are done with. The rest is presented again, in front of what arrives next.
+    fn handle_input(&mut self, now: Instant, stream: StreamId, bytes: &[u8]) -> usize;
+
+    /// The transport took the next `bytes` of what `poll_transmit` gave.
+    fn handle_transmitted(&mut self, now: Instant, stream: StreamId, bytes: usize);
+
+    /// The other side has closed the stream, or it broke.
+    fn handle_closed(&mut self, now: Instant, stream: StreamId);
+
+    /// A deadline has come: of a stream, or of the machine itself.
+    fn handle_timeout(&mut self, now: Instant, stream: Option<StreamId>);
+
+    /// Writes bytes for a stream; 0 when there is nothing more.
+    fn poll_transmit(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize;
+
+    /// When `handle_timeout` is wanted: for a stream, or for the machine itself.
+    fn poll_timeout(&self, stream: Option<StreamId>) -> Option<Instant>;
+
+    /// The next thing to do in the world.
+    fn poll_command(&mut self) -> Option<Command>;
+
+    /// A stream that has something to say although no input was about it.
+    fn poll_dirty(&mut self) -> Option<StreamId> {
+        None
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A machine's own deadline, or that of one of its streams.
+    Timer { node: NodeId, stream: Option<StreamId> },
+    /// A connection attempt is decided.
+    Opening(StreamId),
+    /// The head of a pipe has arrived, or may be written to again.
+    Arrival { stream: StreamId, direction: Direction },
+}
+
+#[derive(Debug)]
+struct Node<M> {
+    machine: M,
+    random: SplitMix64,
+    timer: Option<Instant>,
+    /// Counts out; deliveries and timers of a node without power do nothing.
+    powered: bool,
+    /// How its network treats it.
+    access: Access,
+    streams: Vec<StreamId>,
+}
+
+/// How the network of one node behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// One-way delay, in milliseconds.
+    pub latency_ms: u32,
+    /// Up to this much more, drawn for each segment.
+    pub jitter_ms: u32,
+    /// Bytes from this node go nowhere while set; they wait, as TCP has them wait.
+    pub out_blocked: bool,
+    /// Bytes to this node go nowhere while set.
+    pub in_blocked: bool,
+    /// What happens to a connection attempt from or to this node.
+    pub connecting: Connecting,
+    /// Bytes that one direction of a stream can hold before its writer has to wait.
+    pub buffer: usize,
+    /// The largest segment, in bytes.
+    pub segment: usize,
+    /// Bytes for each millisecond; 0: no limit.
+    pub rate: u32,
+}
+
+/// What happens to a connection attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connecting {
+    /// It succeeds after a round trip.
+    Works,
+    /// Somebody answers that nobody listens.
+    Refused,
+    /// Nobody answers.
+    Silent,
+    /// There is no way there.
+    Unreachable,
+    /// It succeeds, and is closed at once.
+    AcceptedThenClosed,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            latency_ms: 5,
+            jitter_ms: 0,
+            out_blocked: false,
+            in_blocked: false,
+            connecting: Connecting::Works,
+            buffer: 64 * 1024,
+            segment: 1_460,
+            rate: 0,
+        }
+    }
+}
+
+/// Machines and streams in virtual time.
+#[derive(Debug)]
+pub struct World<M> {
+    now: Instant,
+    heap: BinaryHeap<Reverse<(Instant, u64, Due)>>,
+    /// Orders events of one instant by when they were scheduled.
+    scheduled: u64,
+    nodes: Vec<Node<M>>,
+    streams: Vec<Stream>,
+    random: SplitMix64,
+    trace: Trace,
+    buffer: Vec<u8>,
+}
+
+impl<M: Machine> World<M> {
+    /// An empty world; everything random in it follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::from_millis(0),
+            heap: BinaryHeap::new(),
+            scheduled: 0,
+            nodes: Vec::new(),
+            streams: Vec::new(),
+            random: SplitMix64::from_seed(seed),
+            trace: Trace::default(),
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    /// Puts a machine into the world and lets it begin.
+    pub fn add(&mut self, machine: M, access: Access) -> NodeId {
+        let id = NodeId(self.nodes.len() as u32);
+        let random = self.random.split();
+        self.nodes.push(Node { machine, random, timer: None, powered: true, access, streams: Vec::new() });
+        self.pump(id, None);
+        id
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// One number for everything that happened so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// Keeps what happens from now on, for pictures; costs memory.
+    pub fn record(&mut self) {
+        self.trace.record();
+    }
+
+    /// What was kept.
+    pub fn recorded(&self) -> &[Traced] {
+        self.trace.kept()
+    }
+
+    /// Notes something in the trace that the world does not see by itself.
+    pub fn note(&mut self, node: NodeId, text: &str) {
+        self.trace.note(self.now, node, text);
+    }
+
+    /// A machine, to look at or to hand something to; follow with [`World::wake`] if it may want something now.
+    pub fn machine(&mut self, node: NodeId) -> &mut M {
+        &mut self.nodes[node.0 as usize].machine
+    }
+
+    /// How a node's network behaves.
+    pub fn access(&self, node: NodeId) -> Access {
+        self.nodes[node.0 as usize].access
+    }
+
+    /// Asks a machine what it wants, after something was done to it from outside.
+    pub fn wake(&mut self, node: NodeId) {
+        self.pump(node, None);
+    }
+
+    /// Changes how a node's network behaves, from now on. Bytes that waited for a direction to open go on.
+    pub fn set_access(&mut self, node: NodeId, access: Access) {
+        self.nodes[node.0 as usize].access = access;
+        for stream in self.nodes[node.0 as usize].streams.clone() {
+            self.unblock(stream);
+        }
+    }
+
+    /// Breaks every stream of a node, as told by `fate`; what was on its way is lost from a random byte on.
+    pub fn break_streams(&mut self, node: NodeId, fate: Fate) {
+        for stream in self.nodes[node.0 as usize].streams.clone() {
+            self.break_stream(stream, fate, Some(node));
+        }
+    }
+
+    /// Takes a machine's power: it sees nothing more. Its streams stay open at their other ends, or break there as told.
+    pub fn power_off(&mut self, node: NodeId, fate: Fate) {
+        let slot = &mut self.nodes[node.0 as usize];
+        slot.powered = false;
+        slot.timer = None;
+        for stream in std::mem::take(&mut self.nodes[node.0 as usize].streams) {
+            self.break_stream(stream, fate, Some(node));
+        }
+    }
+
+    /// Gives a node power again, with this machine in it.
+    pub fn power_on(&mut self, node: NodeId, machine: M) {
+        let slot = &mut self.nodes[node.0 as usize];
+        slot.machine = machine;
+        slot.powered = true;
+        self.pump(node, None);
+    }
+
+    /// Runs until nothing is due before or at `end`.
+    pub fn run_until(&mut self, end: Instant) {
+        while let Some(&Reverse((at, _, due))) = self.heap.peek() {
+            if at > end {
+                break;
+            }
+            self.heap.pop();
+            self.now = self.now.max(at);
+            self.handle(at, due);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn schedule(&mut self, at: Instant, due: Due) {
+        self.scheduled += 1;
+        self.heap.push(Reverse((at, self.scheduled, due)));
+    }
+
+    fn handle(&mut self, at: Instant, due: Due) {
+        match due {
+            Due::Timer { node, stream } => self.fire(at, node, stream),
+            Due::Opening(stream) => self.decide(stream),
+            Due::Arrival { stream, direction } => self.arrive(stream, direction),
+        }
+    }
+
+    fn fire(&mut self, at: Instant, node: NodeId, stream: Option<StreamId>) {
+        let slot = &mut self.nodes[node.0 as usize];
+        let armed = match stream {
+            None => &mut slot.timer,
+            Some(stream) => {
+                let stream = &mut self.streams[stream.0 as usize];
+                let side = stream.side(node);
+                &mut stream.timers[side]
+            }
+        };
+        // A later deadline has taken the place of this one, or an earlier one has been served.
+        if *armed != Some(at) || !slot.powered {
+            return;
+        }
+        *armed = None;
+        if slot.machine.poll_timeout(stream).is_some_and(|deadline| deadline <= self.now) {
+            slot.machine.handle_timeout(self.now, stream);
+            self.trace.timer(self.now, node, stream);
+        }
+        self.pump(node, stream);
+    }
+
+    fn decide(&mut self, id: StreamId) {
+        let stream = &self.streams[id.0 as usize];
+        let (from, to) = (stream.ends[0], stream.ends[1]);
+        if stream.state != StreamState::Opening || !self.nodes[from.0 as usize].powered {
+            return;
+        }
+        let blocked = |access: Access| access.out_blocked || access.in_blocked;
+        let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
+        let outcome = match (near.connecting, far.connecting) {
+            (Connecting::Works, far) => far,
+            (near, _) => near,
+        };
+        let silent = blocked(near) || blocked(far) || outcome == Connecting::Silent;
+        let failure = match outcome {
+            Connecting::Unreachable => Some(ConnectFailure::Unreachable),
+            _ if silent => Some(ConnectFailure::TimedOut),
+            Connecting::Refused => Some(ConnectFailure::Refused),
+            _ if !self.nodes[to.0 as usize].powered => Some(ConnectFailure::Refused),
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            if failure == ConnectFailure::TimedOut && self.now < self.streams[id.0 as usize].give_up {
+                // Nobody answers until the caller has lost patience.
+                let give_up = self.streams[id.0 as usize].give_up;
+                self.schedule(give_up, Due::Opening(id));
+                return;
+            }
+            self.streams[id.0 as usize].state = StreamState::Closed;
+            self.detach(id);
+            self.trace.failed(self.now, from, failure);
+            self.nodes[from.0 as usize].machine.handle_connect_failed(self.now, failure);
+            self.pump(from, None);
+            return;
+        }
+        self.streams[id.0 as usize].state = StreamState::Open;
+        self.trace.opened(self.now, id, from, to);
+        self.nodes[to.0 as usize].streams.push(id);
+        for (node, incoming) in [(to, true), (from, false)] {
+            let slot = &mut self.nodes[node.0 as usize];
+            let random = slot.random.next_u64();
+            slot.machine.handle_opened(self.now, id, incoming, random);
+            self.pump(node, Some(id));
+        }
+        if outcome == Connecting::AcceptedThenClosed {
+            self.break_stream(id, Fate::Fin, None);
+        }
+    }
+
+    /// Asks a machine for everything it wants, beginning with one stream.
+    fn pump(&mut self, node: NodeId, stream: Option<StreamId>) {
+        if let Some(stream) = stream {
+            self.transmit(node, stream);
+        }
+        loop {
+            let machine = &mut self.nodes[node.0 as usize].machine;
+            if let Some(dirty) = machine.poll_dirty() {
+                self.transmit(node, dirty);
+            } else if let Some(command) = machine.poll_command() {
+                self.command(node, command);
+            } else {
+                break;
+            }
+        }
+        if let Some(deadline) = self.nodes[node.0 as usize].machine.poll_timeout(None) {
+            let at = deadline.max(self.now);
+            let timer = &mut self.nodes[node.0 as usize].timer;
+            if timer.is_none_or(|armed| at < armed) {
+                *timer = Some(at);
+                self.schedule(at, Due::Timer { node, stream: None });
+            }
+        }
+    }
+
+    fn command(&mut self, node: NodeId, command: Command) {
+        match command {
+            Command::Connect { to, timeout_ms } => {
+                let id = StreamId(self.streams.len() as u32);
+                let mut stream = Stream::new([node, to]);
+                stream.give_up = self.now.plus(timeout_ms);
+                self.streams.push(stream);
+                self.nodes[node.0 as usize].streams.push(id);
+                let round_trip =
+                    2 * (self.nodes[node.0 as usize].access.latency_ms + self.nodes[to.0 as usize].access.latency_ms);
+                self.schedule(self.now.plus(round_trip), Due::Opening(id));
+            }
+            Command::Close(id) => {
+                // What was written goes on its way, and the end behind it.
+                let stream = &mut self.streams[id.0 as usize];
+                if stream.state == StreamState::Open {
+                    let side = stream.side(node);
+                    stream.closed[side] = true;
+                    let direction = Direction(side as u8);
+                    stream.pipes[side].end(Fate::Fin);
+                    self.push_out(id, direction);
+                } else {
+                    stream.state = StreamState::Closed;
+                }
+                self.nodes[node.0 as usize].streams.retain(|&other| other != id);
+            }
+        }
+    }
+
+    /// Takes what a machine has for a stream, as far as there is room, and arms the stream's timer.
+    fn transmit(&mut self, node: NodeId, id: StreamId) {
+        let Some(stream) = self.streams.get(id.0 as usize) else { return };
+        let side = stream.side(node);
+        if stream.state != StreamState::Open || stream.closed[side] {
+            return;
+        }
+        let direction = Direction(side as u8);
+        let capacity = self.nodes[node.0 as usize].access.buffer;
+        loop {
+            // What was written and does not fit waits in front of everything that follows.
+            let stream = &mut self.streams[id.0 as usize];
+            if stream.waiting[side].is_empty() {
+                let written = self.nodes[node.0 as usize].machine.poll_transmit(id, &mut self.buffer);
+                if written == 0 {
+                    break;
+                }
+                self.trace.written(self.now, id, direction, &self.buffer[..written]);
+                let stream = &mut self.streams[id.0 as usize];
+                stream.waiting[side].extend_from_slice(&self.buffer[..written]);
+            }
+            let stream = &mut self.streams[id.0 as usize];
+            let room = capacity.saturating_sub(stream.pipes[side].len());
+            let taken = room.min(stream.waiting[side].len());
+            if taken == 0 {
+                break;
+            }
+            let bytes: Vec<u8> = stream.waiting[side].drain(..taken).collect();
+            stream.pipes[side].write(&bytes);
+            self.nodes[node.0 as usize].machine.handle_transmitted(self.now, id, taken);
+        }
+        self.push_out(id, direction);
+        self.arm(node, id);
+    }
+
+    fn arm(&mut self, node: NodeId, id: StreamId) {
+        let Some(deadline) = self.nodes[node.0 as usize].machine.poll_timeout(Some(id)) else { return };
+        let at = deadline.max(self.now);
+        let stream = &mut self.streams[id.0 as usize];
+        let side = stream.side(node);
+        if stream.timers[side].is_none_or(|armed| at < armed) {
+            stream.timers[side] = Some(at);
+            self.schedule(at, Due::Timer { node, stream: Some(id) });
+        }
+    }
+
+    /// Sends the next segment of a pipe on its way, if none is.
+    fn push_out(&mut self, id: StreamId, direction: Direction) {
+        let stream = &self.streams[id.0 as usize];
+        let side = usize::from(direction.0);
+        let (from, to) = (stream.ends[side], stream.ends[1 - side]);
+        let pipe: &Pipe = &stream.pipes[side];
+        if pipe.travelling || pipe.is_drained() || stream.state != StreamState::Open {
+            return;
+        }
+        let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
+        if near.out_blocked || far.in_blocked || stream.dead {
+            return;
+        }
+        let segment = pipe.len().min(near.segment.min(far.segment).max(1));
+        let jitter = near.jitter_ms + far.jitter_ms;
+        let jitter = if jitter == 0 { 0 } else { (self.nodes[from.0 as usize].random.next_u64() % u64::from(jitter + 1)) as u32 };
+        let slow = match near.rate.max(1).min(if far.rate == 0 { u32::MAX } else { far.rate }) {
+            _ if near.rate == 0 && far.rate == 0 => 0,
+            rate => (segment as u32).div_ceil(rate),
+        };
+        let stream = &mut self.streams[id.0 as usize];
+        stream.pipes[side].travelling = true;
+        stream.pipes[side].segment = segment;
+        let at = self.now.plus(near.latency_ms + far.latency_ms + jitter + slow);
+        self.schedule(at, Due::Arrival { stream: id, direction });
+    }
+
+    fn arrive(&mut self, id: StreamId, direction: Direction) {
+        let side = usize::from(direction.0);
+        let stream = &mut self.streams[id.0 as usize];
+        if stream.state != StreamState::Open || !stream.pipes[side].travelling {
+            return;
+        }
+        let (from, to) = (stream.ends[side], stream.ends[1 - side]);
+        stream.pipes[side].travelling = false;
+        let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
+        let stream = &mut self.streams[id.0 as usize];
+        if near.out_blocked || far.in_blocked || stream.dead {
+            // It was on its way when the way was closed: it is sent again when it opens.
+            return;
+        }
+        let was_full = stream.pipes[side].len() >= near.buffer || !stream.waiting[side].is_empty();
+        let bytes = stream.pipes[side].take_segment();
+        let ended = stream.pipes[side].take_end();
+        let receiver_gone = stream.closed[1 - side] || !self.nodes[to.0 as usize].powered;
+        if !bytes.is_empty() && !receiver_gone {
+            self.trace.arrived(self.now, id, direction, &bytes);
+            let stream = &mut self.streams[id.0 as usize];
+            stream.received[1 - side].extend_from_slice(&bytes);
+            let presented = std::mem::take(&mut stream.received[1 - side]);
+            let consumed = self.nodes[to.0 as usize].machine.handle_input(self.now, id, &presented);
+            let stream = &mut self.streams[id.0 as usize];
+            stream.received[1 - side] = presented[consumed.min(presented.len())..].to_vec();
+            self.pump(to, Some(id));
+        }
+        if ended.is_some() {
+            self.close_end(id, 1 - side);
+        } else if !bytes.is_empty() && receiver_gone && self.nodes[to.0 as usize].powered {
+            // The kernel of a node that has closed answers with a reset.
+            self.close_end(id, side);
+        }
+        if was_full && self.streams[id.0 as usize].state == StreamState::Open {
+            self.pump(from, Some(id));
+        }
+        self.push_out(id, direction);
+    }
+
+    /// Tells one end of a stream that it has ended.
+    fn close_end(&mut self, id: StreamId, side: usize) {
+        let stream = &mut self.streams[id.0 as usize];
+        let node = stream.ends[side];
+        if !std::mem::replace(&mut stream.closed[side], true) && self.nodes[node.0 as usize].powered {
+            self.trace.closed(self.now, id, node);
+            self.nodes[node.0 as usize].machine.handle_closed(self.now, id);
+            self.nodes[node.0 as usize].streams.retain(|&other| other != id);
+            self.pump(node, None);
+        }
+        let stream = &mut self.streams[id.0 as usize];
+        if stream.closed == [true; 2] {
+            stream.state = StreamState::Closed;
+            self.detach(id);
+        }
+    }
+
+    fn detach(&mut self, id: StreamId) {
+        for end in self.streams[id.0 as usize].ends {
+            self.nodes[end.0 as usize].streams.retain(|&other| other != id);
+        }
+        // What it held is not needed any more; its id stays.
+        self.streams[id.0 as usize].release();
+    }
+
+    fn unblock(&mut self, id: StreamId) {
+        for direction in [Direction(0), Direction(1)] {
+            self.push_out(id, direction);
+        }
+    }
+
+    fn break_stream(&mut self, id: StreamId, fate: Fate, by: Option<NodeId>) {
+        let stream = &mut self.streams[id.0 as usize];
+        if stream.state == StreamState::Opening {
+            if by.is_none_or(|by| stream.ends[0] == by) {
+                stream.state = StreamState::Closed;
+            }
+            return;
+        }
+        if stream.state != StreamState::Open {
+            return;
+        }
+        // Each direction on its own has got an arbitrary prefix through.
+        for side in 0..2 {
+            let from = self.streams[id.0 as usize].ends[side];
+            let length = self.streams[id.0 as usize].pipes[side].len() as u64;
+            let keep = self.nodes[from.0 as usize].random.next_u64() % (length + 1);
+            let stream = &mut self.streams[id.0 as usize];
+            stream.pipes[side].cut(keep as usize);
+            stream.waiting[side].clear();
+        }
+        match fate {
+            Fate::Silent => self.streams[id.0 as usize].dead = true,
+            Fate::Fin | Fate::Rst => {
+                for side in 0..2 {
+                    let stream = &mut self.streams[id.0 as usize];
+                    stream.pipes[side].end(fate);
+                    if fate == Fate::Rst {
+                        self.close_end(id, 1 - side);
+                    } else {
+                        self.push_out(id, Direction(side as u8));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The engine and Holdline in it.
+
+use holdline_proto::{ClientId, Config, Instant};
+use holdline_sim::actor::{Accounts, Actor, Device, DeviceSetup, Hub, Profile, Shared, Traffic};
+use holdline_sim::{Access, Fate, NodeId, World};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const TRAFFIC: Traffic = Traffic { every_ms: 1_000, length: 64, until: Instant::from_millis(3_600_000) };
+
+fn world(profile: Profile, seed: u64) -> (World<Actor>, NodeId, NodeId, Shared) {
+    let config = Config::new().validate().expect("in range");
+    let id = ClientId::new("device").expect("valid");
+    let accounts: Shared = Rc::new(RefCell::new(Accounts::default()));
+    let mut world = World::new(seed);
+    let hub = Hub::new(profile, config, &[(id, Rc::clone(&accounts))], TRAFFIC, world.now(), seed);
+    let server = world.add(Actor::Server(Box::new(hub)), Access::default());
+    let setup = DeviceSetup { id, profile, config, server, traffic: TRAFFIC, accounts: Rc::clone(&accounts) };
+    let device = Device::new(&setup, world.now(), seed ^ 1);
+    let device = world.add(Actor::Device(Box::new(device)), Access::default());
+    (world, server, device, accounts)
+}
+
+#[test]
+fn a_quiet_hour_delivers_everything_in_every_profile() {
+    for profile in Profile::ALL {
+        let (mut world, _, _, accounts) = world(profile, 7);
+        world.run_until(Instant::from_millis(3_610_000));
+        let accounts = accounts.borrow();
+        for ledger in [&accounts.up, &accounts.down] {
+            assert!(ledger.account().sent > 1_000, "{profile:?} {:?}", ledger.account());
+            assert!(ledger.violations(false).is_empty(), "{profile:?}: {:?}", ledger.violations(false));
+        }
+        assert_eq!(accounts.links, 1, "{profile:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let (mut world, _, device, _) = world(Profile::Native, seed);
+        for round in 1..50 {
+            world.run_until(Instant::from_millis(round * 7_000));
+            world.break_streams(device, [Fate::Rst, Fate::Fin, Fate::Silent][round as usize % 3]);
+        }
+        world.trace_hash()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn native_loses_nothing_over_a_thousand_breaks() {
+    for seed in 0..20 {
+        let (mut world, _, device, accounts) = world(Profile::Native, seed);
+        for round in 1..50 {
+            world.run_until(Instant::from_millis(round * 6_500 + seed * 13));
+            world.break_streams(device, [Fate::Rst, Fate::Fin, Fate::Silent][(round + seed) as usize % 3]);
+        }
+        world.run_until(Instant::from_millis(3_700_000));
+        let accounts = accounts.borrow();
+        assert!(accounts.links >= 40, "{} links", accounts.links);
+        for ledger in [&accounts.up, &accounts.down] {
+            assert!(ledger.violations(true).is_empty(), "seed {seed}: {:?} {:?}", ledger.account(), ledger.violations(true));
+        }
+    }
+}
