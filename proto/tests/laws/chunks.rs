@@ -101,7 +101,7 @@ fn whole_or_in_pieces<R: Greets + Clone + PartialEq + std::fmt::Debug>(check: bo
 }
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(300))]
 
     // HL-0002
     #[test]

@@ -60,7 +60,7 @@ fn holds(setting: Setting, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(250))]
 
     #[test]
     fn breaks_lose_and_repeat_nothing(setting in setting(false), steps in prop::collection::vec(ordinary(), 0..120)) {

@@ -347,6 +347,7 @@ impl World {
 
     fn server_hears(&mut self) {
         loop {
+            self.greeted &= self.server.session.has_link() || !self.setting.check;
             if !self.greeted {
                 let bytes = std::mem::take(&mut self.server.inbox);
                 match Greeting::read(&bytes, self.setting.check) {
@@ -368,7 +369,6 @@ impl World {
             if self.server.session.has_link() || !self.setting.check {
                 return;
             }
-            self.greeted = false;
         }
     }
 

@@ -116,13 +116,15 @@ impl Pair {
 
     /// The server reads what has arrived.
     pub fn server_reads(&mut self) {
+        // On a stream with checks a link may begin anew without a break.
+        let begins_anew = self.server.config().get().check;
+        self.greeted &= self.server.has_link() || !begins_anew;
         while self.greeted || self.server_greets() {
             feed(&mut self.server, &mut self.server_app, self.now, &mut self.up);
-            self.greeted = self.server.has_link() || !self.server.config().get().check;
+            self.greeted = self.server.has_link() || !begins_anew;
             if self.greeted {
                 break;
             }
-            // On a stream with checks the client may begin a link anew without a break.
         }
         self.events();
     }
