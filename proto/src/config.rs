@@ -28,18 +28,9 @@ impl Keeps {
         matches!(self, Self::Seen | Self::Both)
     }
 
-    pub(crate) const fn token(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Sent => "sent",
-            Self::Seen => "seen",
-            Self::Both => "both",
-        }
-    }
-
-    pub(crate) fn from_token(token: &[u8]) -> Option<Self> {
-        [Self::None, Self::Sent, Self::Seen, Self::Both].into_iter().find(|keeps| keeps.token().as_bytes() == token)
-    }
+    /// In the order of the words that name them on the wire.
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Sent, Self::Seen, Self::Both];
+    pub(crate) const WORDS: &'static str = "none sent seen both";
 }
 
 /// What to do with unacknowledged messages when the peer has lost its memory of this stream.

@@ -1,5 +1,6 @@
 //! What a session tells its adapter, and whose fault an error is.
 
+use crate::words;
 use core::fmt;
 
 /// Something that happened to the session; read with `poll_event` after every input.
@@ -122,24 +123,44 @@ pub enum ByeCode {
 }
 
 impl ByeCode {
+    const ALL: [Self; 16] = [
+        Self::Fault(PeerFault::Frame),
+        Self::Fault(PeerFault::Number),
+        Self::Fault(PeerFault::Long),
+        Self::Fault(PeerFault::Utf8),
+        Self::Fault(PeerFault::Nul),
+        Self::Fault(PeerFault::Window),
+        Self::Fault(PeerFault::Ack),
+        Self::Fault(PeerFault::Rewind),
+        Self::Fault(PeerFault::Hello),
+        Self::Fault(PeerFault::Slow),
+        Self::Fault(PeerFault::Mute),
+        Self::Done,
+        Self::Closing,
+        Self::Takeover,
+        Self::Reset,
+        Self::Unknown,
+    ];
+
     /// The word on the wire.
     pub const fn token(self) -> &'static str {
         match self {
-            Self::Done => "done",
-            Self::Closing => "closing",
-            Self::Takeover => "takeover",
-            Self::Reset => "reset",
             Self::Fault(fault) => fault.code(),
-            Self::Unknown => "unknown",
+            Self::Done => words::nth(BYES, 11),
+            Self::Closing => words::nth(BYES, 12),
+            Self::Takeover => words::nth(BYES, 13),
+            Self::Reset => words::nth(BYES, 14),
+            Self::Unknown => words::nth(BYES, 15),
         }
     }
 
     pub(crate) fn from_token(token: &[u8]) -> Self {
-        let known = [Self::Done, Self::Closing, Self::Takeover, Self::Reset];
-        let faults = PeerFault::ALL.into_iter().map(Self::Fault);
-        known.into_iter().chain(faults).find(|code| code.token().as_bytes() == token).unwrap_or(Self::Unknown)
+        words::find(BYES, token).and_then(|place| Self::ALL.get(place).copied()).unwrap_or(Self::Unknown)
     }
 }
+
+/// In the order of [`ByeCode::ALL`]: the faults, in their order, come first.
+const BYES: &str = "frame number long utf8 nul window ack rewind hello slow mute done closing takeover reset unknown";
 
 /// The word in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,7 +188,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    const KNOWN: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Version,
         Self::Sealed,
@@ -176,27 +197,21 @@ impl RefusalCode {
         Self::UnknownClient,
         Self::Busy,
         Self::Closing,
+        Self::Unknown,
     ];
 
     /// The word on the wire.
     pub const fn token(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Version => "version",
-            Self::Sealed => "sealed",
-            Self::Profile => "profile",
-            Self::DuplicateClient => "duplicate-client",
-            Self::UnknownClient => "unknown-client",
-            Self::Busy => "busy",
-            Self::Closing => "closing",
-            Self::Unknown => "unknown",
-        }
+        words::nth(REFUSALS, self as usize)
     }
 
     pub(crate) fn from_token(token: &[u8]) -> Self {
-        Self::KNOWN.into_iter().find(|code| code.token().as_bytes() == token).unwrap_or(Self::Unknown)
+        words::find(REFUSALS, token).and_then(|place| Self::ALL.get(place).copied()).unwrap_or(Self::Unknown)
     }
 }
+
+/// In the order of [`RefusalCode`].
+const REFUSALS: &str = "malformed version sealed profile duplicate-client unknown-client busy closing unknown";
 
 /// One violation of the protocol by the peer. Each closes the link it happened on, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -228,35 +243,9 @@ pub enum PeerFault {
 }
 
 impl PeerFault {
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Frame,
-        Self::Number,
-        Self::Long,
-        Self::Utf8,
-        Self::Nul,
-        Self::Window,
-        Self::Ack,
-        Self::Rewind,
-        Self::Hello,
-        Self::Slow,
-        Self::Mute,
-    ];
-
     /// The word in the `B` line that tells the peer.
     pub const fn code(self) -> &'static str {
-        match self {
-            Self::Frame => "frame",
-            Self::Number => "number",
-            Self::Long => "long",
-            Self::Utf8 => "utf8",
-            Self::Nul => "nul",
-            Self::Window => "window",
-            Self::Ack => "ack",
-            Self::Rewind => "rewind",
-            Self::Hello => "hello",
-            Self::Slow => "slow",
-            Self::Mute => "mute",
-        }
+        words::nth(BYES, self as usize)
     }
 }
 
@@ -331,5 +320,22 @@ impl fmt::Display for DownReason {
             Self::NewHello => f.write_str("the peer greeted again on the same stream"),
             Self::Closed => f.write_str("closed by this side"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_read_as_it_is_written() {
+        for code in ByeCode::ALL {
+            assert_eq!(ByeCode::from_token(code.token().as_bytes()), code);
+        }
+        for code in RefusalCode::ALL {
+            assert_eq!(RefusalCode::from_token(code.token().as_bytes()), code);
+        }
+        assert_eq!((PeerFault::Mute.code(), ByeCode::Takeover.token(), RefusalCode::Busy.token()), ("mute", "takeover", "busy"));
+        assert_eq!((ByeCode::from_token(b"moved"), RefusalCode::from_token(b"")), (ByeCode::Unknown, RefusalCode::Unknown));
     }
 }

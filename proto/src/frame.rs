@@ -1,6 +1,6 @@
 //! A line ⇄ bytes: finding the LF, numbers, the checksum, and a writer that never writes half a line.
 
-use crate::event::PeerFault;
+use crate::event::{PeerFault, SendError};
 
 /// LF, the byte that ends a line.
 pub(crate) const LF: u8 = b'\n';
@@ -11,37 +11,71 @@ pub(crate) const SEQ_LIMIT: u64 = 1 << 63;
 /// The most digits a 64-bit number has.
 const DIGITS_MAX: usize = 20;
 
-/// Splits the first whole line off `input`, without its LF. `Ok(None)`: none is complete.
+/// A received line without its LF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line<'i> {
+    pub(crate) bytes: &'i [u8],
+    /// Whether a NUL is among them: the search for the LF meets it anyway.
+    pub(crate) nul: bool,
+}
+
+/// Splits the first whole line off `input`. `Ok(None)`: none is complete.
 ///
 /// # Errors
 /// [`PeerFault::Long`] if the line, complete or not, is longer than `max`.
-pub(crate) fn split(input: &[u8], max: usize) -> Result<Option<&[u8]>, PeerFault> {
+pub(crate) fn split(input: &[u8], max: usize) -> Result<Option<Line<'_>>, PeerFault> {
+    let mut end = find_stop(input);
+    let nul = end.is_some_and(|at| input.get(at) == Some(&0));
+    if nul {
+        end = find_lf(input);
+    }
     // HL-0001, HL-0145
-    match memchr::memchr(LF, input) {
-        Some(end) if end <= max => Ok(input.get(..end)),
+    match end {
+        Some(end) if end <= max => Ok(input.get(..end).map(|bytes| Line { bytes, nul })),
         None if input.len() <= max => Ok(None),
         _ => Err(PeerFault::Long),
     }
+}
+
+/// The first LF or NUL, the two bytes that a text cannot hold.
+#[cfg(not(target_pointer_width = "32"))]
+fn find_stop(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr2(LF, 0, bytes)
+}
+
+#[cfg(not(target_pointer_width = "32"))]
+pub(crate) fn find_lf(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(LF, bytes)
+}
+
+/// On a small machine lines are short and flash is what is scarce.
+#[cfg(target_pointer_width = "32")]
+fn find_stop(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == LF || byte == 0)
+}
+
+#[cfg(target_pointer_width = "32")]
+pub(crate) fn find_lf(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == LF)
 }
 
 /// Splits a decimal number off the front of `bytes`: no sign, no leading zero, at most 64 bits.
 pub(crate) fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value: u64 = 0;
     let mut length = 0;
-    while let Some(digit) = bytes.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9) {
-        // The first nineteen digits cannot overflow.
-        value = if length < DIGITS_MAX - 1 {
-            value * 10 + u64::from(digit)
-        } else {
-            value.checked_mul(10)?.checked_add(u64::from(digit))?
-        };
+    for digit in bytes.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|&digit| digit <= 9) {
+        value = value.wrapping_mul(10).wrapping_add(digit.into());
         length += 1;
     }
-    match bytes {
-        [b'0', ..] if length > 1 => None,
-        _ if length == 0 => None,
-        _ => Some((value, bytes.get(length..)?)),
-    }
+    let fits = match (bytes.first()?, length) {
+        (_, 0) => false,
+        (b'0', _) => length == 1,
+        (_, ..DIGITS_MAX) => true,
+        // Twenty digits from 10^19 on have the top bit set; what is too large for 64 bits has wrapped round to less.
+        (b'1', DIGITS_MAX) => value >= SEQ_LIMIT,
+        _ => false,
+    };
+    if fits { Some((value, bytes.get(length..)?)) } else { None }
 }
 
 /// A number that is the whole of `bytes`.
@@ -49,17 +83,29 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     take_number(bytes).and_then(|(value, rest)| rest.is_empty().then_some(value))
 }
 
-/// A sequence number that is the whole of `bytes`.
-pub(crate) fn sequence(bytes: &[u8]) -> Option<u64> {
-    number(bytes).filter(|&value| value < SEQ_LIMIT)
+/// Bytes as text; whether there is a NUL is told by [`Line`].
+#[cfg(not(target_pointer_width = "32"))]
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PeerFault> {
+    core::str::from_utf8(bytes).map_err(|_| PeerFault::Utf8)
 }
 
-/// A text as it may stand in a frame: UTF-8 without NUL (the LF has been split off).
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, PeerFault> {
-    let text = core::str::from_utf8(bytes).map_err(|_| PeerFault::Utf8)?;
-    match memchr::memchr(0, bytes) {
-        Some(_) => Err(PeerFault::Nul),
-        None => Ok(text),
+/// Half the code of `from_utf8`, which is made for long texts.
+#[cfg(target_pointer_width = "32")]
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PeerFault> {
+    match bytes.utf8_chunks().next() {
+        None => Ok(""),
+        Some(whole) if whole.invalid().is_empty() => Ok(whole.valid()),
+        Some(_) => Err(PeerFault::Utf8),
+    }
+}
+
+/// Whether an application's text can stand in a line.
+pub(crate) fn sendable(text: &str) -> Result<(), SendError> {
+    // HL-0007
+    match find_stop(text.as_bytes()) {
+        None => Ok(()),
+        Some(at) if text.as_bytes().get(at) == Some(&LF) => Err(SendError::LineFeed),
+        Some(_) => Err(SendError::Nul),
     }
 }
 
@@ -112,6 +158,35 @@ const NIBBLES: [u32; 16] = {
     table
 };
 
+/// Writes a number to the end of `digits`, and returns where it begins there.
+fn spell(mut value: u64, digits: &mut [u8; DIGITS_MAX]) -> usize {
+    let mut first = DIGITS_MAX;
+    for place in digits.iter_mut().rev() {
+        let digit;
+        (value, digit) = div_10(value);
+        *place = b'0' + digit;
+        first -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    first
+}
+
+#[cfg(not(target_pointer_width = "32"))]
+fn div_10(value: u64) -> (u64, u8) {
+    (value / 10, (value % 10) as u8)
+}
+
+/// In three steps of 32 bits: the division of 64 bits takes a kilobyte.
+#[cfg(target_pointer_width = "32")]
+fn div_10(value: u64) -> (u64, u8) {
+    let (high, low) = ((value >> 32) as u32, value as u32);
+    let middle = high % 10 << 16 | low >> 16;
+    let rest = middle % 10 << 16 | low & 0xFFFF;
+    (u64::from(high / 10) << 32 | u64::from(middle / 10) << 16 | u64::from(rest / 10), (rest % 10) as u8)
+}
+
 /// Writes whole lines into a buffer; a line that does not fit leaves no trace.
 pub(crate) struct Writer<'b> {
     buffer: &'b mut [u8],
@@ -141,26 +216,19 @@ impl<'b> Writer<'b> {
     }
 
     /// Appends a decimal number.
-    pub(crate) fn number(&mut self, mut value: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
         let mut digits = [0; DIGITS_MAX];
-        let mut first = DIGITS_MAX;
-        loop {
-            first -= 1;
-            // In 32 bits as soon as they suffice: a 64-bit division is a slow call on a small CPU.
-            let digit = if let Ok(small) = u32::try_from(value) {
-                value = u64::from(small / 10);
-                small % 10
-            } else {
-                let digit = value % 10;
-                value /= 10;
-                digit as u32
-            };
-            digits[first] = b'0' + digit as u8;
-            if value == 0 || first == 0 {
-                break;
-            }
+        let first = spell(value, &mut digits);
+        self.put(digits.get(first..).unwrap_or_default())
+    }
+
+    /// Writes the line of a frame that has a number, and perhaps a text; `false` as for [`Writer::end`].
+    pub(crate) fn frame(&mut self, letter: u8, number: u64, text: Option<&[u8]>) -> bool {
+        self.put(&[letter]).number(number);
+        if let Some(text) = text {
+            self.put(b" ").put(text);
         }
-        self.put(&digits[first..])
+        self.end()
     }
 
     /// Ends a line with its checksum, if the stream has one, and LF. `false`, and no trace of it, if it did not fit.

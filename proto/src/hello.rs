@@ -2,7 +2,8 @@
 
 use crate::config::{Keeps, LINE_MAX, LINE_MIN, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS};
 use crate::event::{PeerFault, RefusalCode};
-use crate::frame::{self, SEQ_LIMIT, Writer};
+use crate::frame::{self, Line, SEQ_LIMIT, Writer};
+use crate::words;
 use core::fmt;
 
 /// The longest hello, welcome or refusal, in bytes without its LF: what a server reads of a stranger.
@@ -44,7 +45,11 @@ impl ClientId {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        self.bytes.get(..usize::from(self.len)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
+        frame::utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -136,7 +141,7 @@ impl<'l> Greeting<'l> {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(None),
                 // On a stream that loses bytes two lines may have become one.
-                Err(_) if check => match memchr::memchr(frame::LF, rest) {
+                Err(_) if check => match frame::find_lf(rest) {
                     Some(end) => {
                         taken += end + 1;
                         continue;
@@ -145,18 +150,18 @@ impl<'l> Greeting<'l> {
                 },
                 Err(_) => return Err(RefusalCode::Malformed),
             };
-            taken += line.len() + 1;
+            taken += line.bytes.len() + 1;
             if !check {
                 return Self::parse(line).map(|greeting| Some((greeting, taken)));
             }
             // HL-0099
-            if let Some(body) = frame::unchecked(line).filter(|body| is_greeting(body)) {
-                return Self::parse(body).map(|greeting| Some((greeting, taken)));
+            if let Some(body) = frame::unchecked(line.bytes).filter(|body| is_greeting(body)) {
+                return Self::parse(Line { bytes: body, ..line }).map(|greeting| Some((greeting, taken)));
             }
         }
     }
 
-    fn parse(line: &'l [u8]) -> Result<Self, RefusalCode> {
+    fn parse(Line { bytes: line, nul }: Line<'l>) -> Result<Self, RefusalCode> {
         // HL-0009, HL-0010, HL-0011, HL-0012
         if let Some(fields) = line.strip_prefix(NATIVE) {
             return parse_terms(fields, true)
@@ -169,8 +174,8 @@ impl<'l> Greeting<'l> {
         if line.starts_with(b"SEAL/") {
             return Err(RefusalCode::Sealed);
         }
-        match frame::text(line) {
-            Ok(id) if !id.is_empty() && id.len() <= CLASSIC_ID_MAX => Ok(Self::Classic(id)),
+        match frame::utf8(line) {
+            Ok(id) if !nul && !id.is_empty() && id.len() <= CLASSIC_ID_MAX => Ok(Self::Classic(id)),
             _ => Err(RefusalCode::Malformed),
         }
     }
@@ -232,86 +237,107 @@ pub(crate) fn retry(value: &[u8]) -> u32 {
 
 const NATIVE: &[u8] = b"HOLD/1 ";
 
+/// The keys of a hello or welcome in the order of the grammar, and `client`, which only a hello has.
+const KEYS: &str = "boot epoch base peer seen keeps timeout window max bsum sum client";
+const KEEPS: usize = 5;
+const CLIENT: usize = 11;
+/// All but the sums and `client`.
+const REQUIRED: u16 = 0b1_1111_1111;
+/// The range of each value; `keeps` counts as its place among the words.
+const LEAST: [u8; CLIENT] = [0, 1, 0, 0, 0, 0, TIMEOUT_MIN_MS as u8, 1, LINE_MIN as u8, 0, 0];
+const GREATEST: [u64; CLIENT] = [
+    u64::MAX,
+    u64::MAX,
+    SEQ_LIMIT - 1,
+    u64::MAX,
+    SEQ_LIMIT - 1,
+    u64::MAX,
+    TIMEOUT_MAX_MS as u64,
+    u16::MAX as u64,
+    LINE_MAX as u64,
+    u32::MAX as u64,
+    u32::MAX as u64,
+];
+
 /// Writes a hello (with a client id) or a welcome (without).
-pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&str>, terms: &Terms) -> bool {
+pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&[u8]>, terms: &Terms) -> bool {
     match client {
-        Some(client) => writer.put(NATIVE).put(b"client=").put(client.as_bytes()),
+        Some(client) => writer.put(NATIVE).put(b"client=").put(client),
         None => writer.put(NATIVE).put(b"ok"),
     };
-    writer.put(b" boot=").number(terms.boot).put(b" epoch=").number(terms.epoch).put(b" base=").number(terms.base);
-    writer.put(b" peer=").number(terms.peer).put(b" seen=").number(terms.seen);
-    writer.put(b" keeps=").put(terms.keeps.token().as_bytes()).put(b" timeout=").number(terms.timeout_ms.into());
-    writer.put(b" window=").number(terms.window.into()).put(b" max=").number(terms.max_line.into());
+    let mut field = |place, value| {
+        writer.put(b" ").put(words::nth(KEYS, place).as_bytes()).put(b"=");
+        match place {
+            KEEPS => writer.put(words::nth(Keeps::WORDS, value as usize).as_bytes()),
+            _ => writer.number(value),
+        };
+    };
+    field(0, terms.boot);
+    field(1, terms.epoch);
+    field(2, terms.base);
+    field(3, terms.peer);
+    field(4, terms.seen);
+    field(KEEPS, terms.keeps as u64);
+    field(6, terms.timeout_ms.into());
+    field(7, terms.window.into());
+    field(8, terms.max_line.into());
     if let Some(sum) = terms.base_sum {
-        writer.put(b" bsum=").number(sum.into());
+        field(9, sum.into());
     }
     if let Some(sum) = terms.seen_sum {
-        writer.put(b" sum=").number(sum.into());
+        field(10, sum.into());
     }
     writer.end()
 }
 
-/// Numeric fields in the order of `Terms`; the first seven are required.
-const NUMBERS: [(&[u8], u64, u64); 10] = [
-    (b"boot", 0, u64::MAX),
-    (b"epoch", 1, u64::MAX),
-    (b"base", 0, SEQ_LIMIT - 1),
-    (b"peer", 0, u64::MAX),
-    (b"seen", 0, SEQ_LIMIT - 1),
-    (b"timeout", TIMEOUT_MIN_MS as u64, TIMEOUT_MAX_MS as u64),
-    (b"window", 1, u16::MAX as u64),
-    (b"max", LINE_MIN as u64, LINE_MAX as u64),
-    (b"bsum", 0, u32::MAX as u64),
-    (b"sum", 0, u32::MAX as u64),
-];
-const OPTIONAL: usize = 2;
-
 /// Fields in any order: unknown ones are ignored, known ones may stand once.
 fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)> {
-    let mut values = [None; NUMBERS.len()];
+    let mut values = [0; CLIENT];
     let mut client = None;
-    let mut keeps = None;
+    let mut given: u16 = 0;
     // HL-0017, HL-0018
     for field in fields.split(|&byte| byte == b' ') {
-        let equals = memchr::memchr(b'=', field)?;
+        let equals = field.iter().position(|&byte| byte == b'=').filter(|&equals| equals > 0)?;
         let (key, value) = (field.get(..equals)?, field.get(equals + 1..)?);
-        if key.is_empty() {
+        let Some(place) = words::find(KEYS, key).filter(|&place| with_client || place != CLIENT) else {
+            continue;
+        };
+        if given & 1 << place != 0 {
             return None;
         }
-        if with_client && key == b"client" {
-            let name = core::str::from_utf8(value).ok()?;
+        given |= 1 << place;
+        if place == CLIENT {
+            let name = frame::utf8(value).ok()?;
             ClientId::new(name).ok()?;
-            if client.replace(name).is_some() {
-                return None;
-            }
-        } else if key == b"keeps" {
-            if keeps.replace(Keeps::from_token(value)?).is_some() {
-                return None;
-            }
-        } else if let Some(index) = NUMBERS.iter().position(|&(name, ..)| name == key) {
-            let (_, min, max) = NUMBERS[index];
-            let value = frame::number(value).filter(|value| (min..=max).contains(value))?;
-            if values[index].replace(value).is_some() {
-                return None;
-            }
+            client = Some(name);
+            continue;
         }
+        let value = match place {
+            KEEPS => words::find(Keeps::WORDS, value)? as u64,
+            _ => frame::number(value)?,
+        };
+        if value < u64::from(LEAST[place]) || value > GREATEST[place] {
+            return None;
+        }
+        values[place] = value;
     }
-    if values[..NUMBERS.len() - OPTIONAL].contains(&None) || (with_client && client.is_none()) {
+    if given & REQUIRED != REQUIRED || (with_client && client.is_none()) {
         return None;
     }
-    let [boot, epoch, base, peer, seen, timeout, window, max_line, base_sum, seen_sum] = values;
+    let [boot, epoch, base, peer, seen, keeps, timeout, window, max_line, base_sum, seen_sum] = values;
+    let sum = |place: usize, sum: u64| (given & 1 << place != 0).then_some(sum as u32);
     let terms = Terms {
-        boot: boot?,
-        epoch: epoch?,
-        base: base?,
-        base_sum: base_sum.map(|sum| sum as u32),
-        peer: peer?,
-        seen: seen?,
-        seen_sum: seen_sum.map(|sum| sum as u32),
-        keeps: keeps?,
-        timeout_ms: timeout? as u32,
-        window: window? as u16,
-        max_line: max_line? as u32,
+        boot,
+        epoch,
+        base,
+        base_sum: sum(9, base_sum),
+        peer,
+        seen,
+        seen_sum: sum(10, seen_sum),
+        keeps: *Keeps::ALL.get(keeps as usize)?,
+        timeout_ms: timeout as u32,
+        window: window as u16,
+        max_line: max_line as u32,
     };
     Some((client, terms))
 }

@@ -128,6 +128,7 @@ mod outbox;
 mod session;
 mod supervisor;
 mod time;
+mod words;
 
 pub use config::{Config, ConfigError, Keeps, OnForgotten, ValidConfig};
 pub use event::{ByeCode, DownReason, Event, PeerFault, RefusalCode, SendError};

@@ -30,19 +30,19 @@ impl Role for Server {}
 mod sealed {
     pub trait Role {
         const IS_CLIENT: bool;
-        fn client_id(&self) -> Option<&str>;
+        fn client_id(&self) -> Option<&[u8]>;
     }
 
     impl Role for super::Client {
         const IS_CLIENT: bool = true;
-        fn client_id(&self) -> Option<&str> {
-            Some(self.id.as_str())
+        fn client_id(&self) -> Option<&[u8]> {
+            Some(self.id.as_bytes())
         }
     }
 
     impl Role for super::Server {
         const IS_CLIENT: bool = false;
-        fn client_id(&self) -> Option<&str> {
+        fn client_id(&self) -> Option<&[u8]> {
             None
         }
     }

@@ -245,7 +245,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if text.len() > max as usize {
             return Err(SendError::TooLong { max });
         }
-        match memchr::memchr(frame::LF, text.as_bytes()) {
+        match frame::find_lf(text.as_bytes()) {
             None => Ok(()),
             Some(_) => Err(SendError::LineFeed),
         }
@@ -286,7 +286,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         while self.has_link() {
             let rest = input.get(consumed..).unwrap_or_default();
             let line = match frame::split(rest, self.config.get().max_line as usize) {
-                Ok(Some(line)) => line,
+                Ok(Some(line)) => line.bytes,
                 Ok(None) => {
                     self.link.partial = if rest.is_empty() { None } else { self.link.partial.or(Some(now)) };
                     return Input { consumed, message: None };
@@ -395,7 +395,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             ended.then_some(())
         }
         if self.link.id_due {
-            fits(writer.put(self.role.client_id().unwrap_or_default().as_bytes()).end())?;
+            fits(writer.put(self.role.client_id().unwrap_or_default()).end())?;
             self.link.id_due = false;
             // HL-0026: an original server loses what comes with it.
             return None;
@@ -437,7 +437,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             }
             // HL-0053
             Line::Bare(id) => self.handle_message(id, ""),
-            Line::Message(id, text) => self.handle_message(id, core::str::from_utf8(text).map_err(|_| PeerFault::Utf8)?),
+            Line::Message(id, text) => self.handle_message(id, frame::utf8(text)?),
         };
         self.link.answered = true;
         Ok(taken)

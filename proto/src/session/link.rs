@@ -15,23 +15,53 @@ pub(crate) enum Phase {
     Up,
 }
 
-/// Lines that are due, besides messages.
+/// Lines that are due, besides messages and the goodbye: a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Due {
+pub(crate) struct Due(u8);
+
+impl Due {
     /// A client's hello, and once the welcome is there the blank line that confirms it; a server's welcome.
-    pub(crate) greeting: bool,
-    pub(crate) keepalive: bool,
-    pub(crate) ack: bool,
+    pub(crate) const GREETING: Self = Self(1);
+    pub(crate) const REWIND: Self = Self(2);
     /// The answer to a probe has to be said even if it is no news.
-    pub(crate) rewind: bool,
-    pub(crate) probe: bool,
-    pub(crate) bye: Option<ByeCode>,
+    pub(crate) const ACK: Self = Self(4);
+    pub(crate) const PROBE: Self = Self(8);
+    pub(crate) const KEEPALIVE: Self = Self(16);
+
+    pub(crate) fn has(self, line: Self) -> bool {
+        self.0 & line.0 != 0
+    }
+
+    pub(crate) fn add(&mut self, line: Self) {
+        self.0 |= line.0;
+    }
+
+    pub(crate) fn remove(&mut self, line: Self) {
+        self.0 &= !line.0;
+    }
+}
+
+/// An instant or none, in the space of an instant: the end of the timeline stands for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Since(Instant);
+
+impl Since {
+    pub(crate) const NONE: Self = Self(Instant::from_millis(u64::MAX));
+
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(now)
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     pub(crate) phase: Phase,
     pub(crate) due: Due,
+    pub(crate) bye: Option<ByeCode>,
     pub(crate) blocked_told: bool,
     pub(crate) peer_window: u16,
     pub(crate) timeout_ms: u32,
@@ -46,15 +76,15 @@ pub(crate) struct Link {
     /// Bytes of output that the transport has not taken yet.
     pub(crate) unsent: usize,
     /// Since when a line is incomplete.
-    pub(crate) partial: Option<Instant>,
-    /// The number of the message to send next on this link.
-    pub(crate) cursor: u64,
+    pub(crate) partial: Since,
+    /// How many messages of the outbox, from the oldest on, were sent on this link.
+    pub(crate) sent: u32,
     /// When the oldest message in flight last made progress; before the welcome, when the link was opened.
     pub(crate) progress: Instant,
     /// Since when a probe is unanswered.
-    pub(crate) probing: Option<Instant>,
+    pub(crate) probing: Since,
     /// When the last rewind for the gap that lasts was asked for.
-    pub(crate) gap: Option<Instant>,
+    pub(crate) gap: Since,
     /// A server adopts this when the client's first line shows that it has read the welcome.
     pub(crate) adopt: Option<Stream>,
     pub(crate) retry_ms: u32,
@@ -65,6 +95,7 @@ impl Link {
         Self {
             phase,
             due: Due::default(),
+            bye: None,
             blocked_told: false,
             peer_window: 0,
             timeout_ms,
@@ -73,11 +104,11 @@ impl Link {
             heard: now,
             spoke: now,
             unsent: 0,
-            partial: None,
-            cursor: 0,
+            partial: Since::NONE,
+            sent: 0,
             progress: now,
-            probing: None,
-            gap: None,
+            probing: Since::NONE,
+            gap: Since::NONE,
             adopt: None,
             retry_ms: 0,
         }
@@ -111,24 +142,37 @@ impl Link {
         }
     }
 
-    /// The earliest deadline; `in_flight`: messages are sent and not acknowledged.
-    pub(crate) fn deadline(&self, in_flight: bool) -> Option<Deadline> {
+    /// The earliest deadline.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
         let timeout = self.timeout_ms;
-        let deadline = |since: Instant, ms: u32, timer| Deadline { at: since.plus(ms), timer };
-        if self.phase == Phase::Down {
-            return None;
+        let mut soonest = match self.phase {
+            Phase::Down => return None,
+            Phase::Hello => Deadline { at: self.progress.plus(timeout.max(HELLO_TIMEOUT_MIN_MS)), timer: Timer::Hello },
+            Phase::Up => Deadline { at: self.heard.plus(timeout), timer: Timer::Outage },
+        };
+        let mut consider = |Since(since), ms, timer| {
+            let at = since.plus(ms);
+            if at < soonest.at {
+                soonest = Deadline { at, timer };
+            }
+        };
+        let silent = self.unsent == 0;
+        if !silent {
+            consider(Since(self.spoke), timeout, Timer::Stall);
         }
-        let stall = (self.unsent > 0).then(|| deadline(self.spoke, timeout, Timer::Stall));
-        let line = self.partial.map(|since| deadline(since, timeout.saturating_mul(4), Timer::Line));
-        if self.phase == Phase::Hello {
-            let hello = deadline(self.progress, timeout.max(HELLO_TIMEOUT_MIN_MS), Timer::Hello);
-            return Some(hello.sooner(stall));
+        if self.phase == Phase::Up {
+            consider(self.partial, timeout * 4, Timer::Line);
+            consider(self.probing, timeout, Timer::Answer);
+            if silent && !self.due.has(Due::KEEPALIVE) {
+                consider(Since(self.spoke), timeout / 4, Timer::Keepalive);
+            }
+            if !self.due.has(Due::REWIND) {
+                consider(self.gap, timeout / 4, Timer::Rewind);
+            }
+            if self.sent > 0 && !self.due.has(Due::PROBE) {
+                consider(Since(self.progress), timeout / 2, Timer::Probe);
+            }
         }
-        let keepalive = (self.unsent == 0 && !self.due.keepalive).then(|| deadline(self.spoke, timeout / 4, Timer::Keepalive));
-        let gap = self.gap.filter(|_| !self.due.rewind).map(|since| deadline(since, timeout / 4, Timer::Rewind));
-        let probe = (in_flight && !self.due.probe).then(|| deadline(self.progress, timeout / 2, Timer::Probe));
-        let answer = self.probing.map(|since| deadline(since, timeout, Timer::Answer));
-        let outage = deadline(self.heard, timeout, Timer::Outage);
-        Some(outage.sooner(stall).sooner(line).sooner(answer).sooner(keepalive).sooner(gap).sooner(probe))
+        Some(soonest)
     }
 }

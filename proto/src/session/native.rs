@@ -1,15 +1,16 @@
 //! A session of the native profile.
 
-use super::link::{Link, Phase};
-use super::receiving::{Arrival, Receiving, Stream};
+use super::link::{Due, Link, Phase, Since};
+use super::receiving::{Arrival, Receiving, Stream, ahead};
 use super::sending::{Report, Sending};
 use super::{Client, Incarnation, Input, Message, Receipt, Role, Server};
 use crate::config::{Config, Keeps, LINE_MAX, ValidConfig};
 use crate::event::{ByeCode, DownReason, Event, PeerFault, SendError};
-use crate::frame::{self, CHECK_LEN, Writer};
+use crate::frame::{self, CHECK_LEN, Line, Writer};
 use crate::hello::{Answer, HELLO_MAX, Hello, Terms, is_greeting, retry, write_terms};
 use crate::outbox::Outbox;
 use crate::time::{Deadline, Instant, Timer};
+use core::num::NonZeroU32;
 
 /// What a message line takes besides its text, at most: `M`, twenty digits, a space.
 pub(crate) const OVERHEAD: u32 = 22;
@@ -42,7 +43,15 @@ struct Events {
     incoming: Option<Event>,
     up: Option<bool>,
     acked: bool,
-    blocked: Option<Event>,
+    blocked: Option<Blocked>,
+}
+
+/// [`Event::Blocked`] in less space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Blocked {
+    seq: u64,
+    len: NonZeroU32,
+    max: u32,
 }
 
 /// What a session must remember over a restart, besides the texts in its outbox.
@@ -76,7 +85,7 @@ impl<O: Outbox> Session<Client, O> {
     /// `fresh` is a random number that the caller draws for every link; it becomes the epoch if a new one is needed.
     pub fn handle_connected(&mut self, now: Instant, fresh: u64) {
         self.link = Link::new(Phase::Hello, now, self.config.get().timeout_ms, fresh);
-        self.link.due.greeting = true;
+        self.link.due.add(Due::GREETING);
     }
 }
 
@@ -95,7 +104,7 @@ impl<O: Outbox> Session<Server, O> {
         // HL-0023
         let timeout_ms = hello.terms.timeout_ms.clamp(config.timeout_min_ms, config.timeout_max_ms);
         self.link = Link::new(Phase::Up, now, timeout_ms, fresh);
-        self.link.due.greeting = true;
+        self.link.due.add(Due::GREETING);
         // HL-0058, HL-0059
         self.link.adopt = Some(Stream { epoch: hello.terms.epoch, base: hello.terms.base, sum: hello.terms.base_sum });
         self.learn(&hello.terms);
@@ -118,16 +127,15 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// one there, as [`Incarnation::epoch`] says.
     pub fn restore(role: R, config: ValidConfig, boot: u64, snapshot: Snapshot, outbox: O) -> Self {
         let keeps_sent = config.get().keeps.sent();
-        let mut sending = Sending {
+        let sending = Sending {
+            sent: outbox.len() as u32,
             outbox,
             epoch: snapshot.epoch.max(1),
             acked: snapshot.acked,
             sum: snapshot.acked_sum.or((keeps_sent && snapshot.acked == 0).then_some(0)).filter(|_| keeps_sent),
-            sent_high: 0,
             contacted: snapshot.contacted,
             peer_boot: snapshot.peer_boot,
         };
-        sending.sent_high = sending.next() - 1;
         Self {
             role,
             config,
@@ -238,7 +246,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     pub fn send_best_effort(&mut self, text: &str, buffer: &mut [u8]) -> Result<usize, SendError> {
         self.fits(text)?;
         // HL-0091
-        if !self.is_up() || self.link.due.greeting {
+        if !self.is_up() || self.link.due.has(Due::GREETING) {
             return Err(SendError::Down);
         }
         let mut writer = Writer::new(buffer, self.config.get().check);
@@ -255,12 +263,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if text.len() > max as usize {
             return Err(SendError::TooLong { max });
         }
-        // HL-0007
-        match memchr::memchr2(frame::LF, 0, text.as_bytes()).and_then(|at| text.as_bytes().get(at)) {
-            None => Ok(()),
-            Some(&frame::LF) => Err(SendError::LineFeed),
-            Some(_) => Err(SendError::Nul),
-        }
+        frame::sendable(text)
     }
 
     /// Tells that the application has taken a message, and all before it: it will be acknowledged.
@@ -271,7 +274,9 @@ impl<R: Role, O: Outbox> Session<R, O> {
         // HL-0077
         let moved = self.receiving.accept(receipt);
         let same_stream = self.link.adopt.is_none_or(|stream| stream.epoch == receipt.epoch);
-        self.link.due.ack |= moved && same_stream && self.link.phase == Phase::Up;
+        if moved && same_stream && self.link.phase == Phase::Up {
+            self.link.due.add(Due::ACK);
+        }
         moved
     }
 
@@ -279,10 +284,12 @@ impl<R: Role, O: Outbox> Session<R, O> {
     pub fn close(&mut self, code: ByeCode, retry_ms: u32) {
         if self.has_link() {
             self.link.retry_ms = retry_ms;
-            let ack = self.link.due.ack;
+            let ack = self.link.due.has(Due::ACK);
             self.end_link(DownReason::Closed, Some(code));
             // HL-0126: what the application accepted is said before the goodbye.
-            self.link.due.ack = ack;
+            if ack {
+                self.link.due.add(Due::ACK);
+            }
         }
     }
 
@@ -305,7 +312,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Ok(Some(line)) => line,
                 Ok(None) => {
                     // HL-0154
-                    self.link.partial = if rest.is_empty() { None } else { self.link.partial.or(Some(now)) };
+                    if rest.is_empty() {
+                        self.link.partial = Since::NONE;
+                    } else if self.link.partial.is_none() {
+                        self.link.partial = Since::new(now);
+                    }
                     return Input { consumed, message: None };
                 }
                 Err(fault) => {
@@ -313,13 +324,13 @@ impl<R: Role, O: Outbox> Session<R, O> {
                     break;
                 }
             };
-            self.link.partial = None;
+            self.link.partial = Since::NONE;
             match self.handle_line(now, line) {
                 Ok(message) => {
                     if self.events.down == Some(DownReason::NewHello) {
                         return Input { consumed, message: None };
                     }
-                    consumed += line.len() + 1;
+                    consumed += line.bytes.len() + 1;
                     if message.is_some() || self.events.pending() {
                         return Input { consumed, message };
                     }
@@ -357,17 +368,16 @@ impl<R: Role, O: Outbox> Session<R, O> {
             self.link.clock = now;
             match deadline.timer {
                 // HL-0103
-                Timer::Keepalive => self.link.due.keepalive = true,
+                Timer::Keepalive => self.link.due.add(Due::KEEPALIVE),
                 // HL-0093
-                Timer::Rewind => {
-                    self.link.due.rewind = true;
-                    self.link.gap = Some(now);
-                }
+                Timer::Rewind => self.ask_again(now),
                 // HL-0095
                 Timer::Probe => {
-                    self.link.due.probe = true;
+                    self.link.due.add(Due::PROBE);
                     self.link.progress = now;
-                    self.link.probing = self.link.probing.or(Some(now));
+                    if self.link.probing.is_none() {
+                        self.link.probing = Since::new(now);
+                    }
                 }
                 // HL-0104
                 Timer::Outage => self.end_link(DownReason::Outage, None),
@@ -383,7 +393,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// When [`Session::handle_timeout`] is wanted next; `None` without a link.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.link.deadline(self.link.cursor > self.sending.acked + 1)
+        self.link.deadline()
     }
 
     /// The next event; read them all after every input.
@@ -402,7 +412,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if core::mem::take(&mut events.acked) {
             return Some(Event::Acked(self.sending.acked));
         }
-        events.blocked.take()
+        events.blocked.take().map(|Blocked { seq, len, max }| Event::Blocked { seq, len: len.get(), max })
     }
 
     /// Writes as many whole lines as are due and fit into `buffer`, and returns their length. Call it after every input until it
@@ -411,7 +421,6 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// A buffer of [`Session::max_text`] + 31 bytes holds any line; 512 are needed for a greeting.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> usize {
         let mut writer = Writer::new(buffer, self.config.get().check);
-        // A line that does not fit stays due.
         let _ = self.write_lines(&mut writer);
         let written = writer.written();
         self.link.produced(written);
@@ -419,76 +428,76 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn write_lines(&mut self, writer: &mut Writer<'_>) -> Option<()> {
-        fn fits(ended: bool) -> Option<()> {
-            ended.then_some(())
+        if self.link.due.has(Due::GREETING) {
+            self.write_greeting(writer)?;
         }
-        if self.link.due.greeting {
-            if R::IS_CLIENT && self.link.phase == Phase::Up {
-                // HL-0060
-                fits(writer.end())?;
-            } else {
-                let terms = self.terms();
-                fits(write_terms(writer, self.role.client_id(), &terms))?;
-                // HL-0068
-                self.sending.contacted |= !R::IS_CLIENT;
-            }
-            self.link.due.greeting = false;
-        }
-        if self.link.due.rewind {
-            fits(writer.put(b"R").number(self.receiving.received() + 1).end())?;
-            self.link.due.rewind = false;
-        }
-        if self.link.due.ack {
-            // HL-0082
-            fits(writer.put(b"A").number(self.receiving.accepted).end())?;
-            self.link.due.ack = false;
-        }
-        if let Some(code) = self.link.due.bye {
-            fits(bye(writer, code, self.link.retry_ms))?;
-            self.link.due.bye = None;
+        self.write_frame(writer, Due::REWIND, b'R', self.receiving.received() + 1)?;
+        // HL-0082
+        self.write_frame(writer, Due::ACK, b'A', self.receiving.accepted)?;
+        if let Some(code) = self.link.bye {
+            ended(bye(writer, code, self.link.retry_ms))?;
+            self.link.bye = None;
         }
         if self.link.phase != Phase::Up {
             return None;
         }
         self.write_messages(writer)?;
-        if self.link.due.probe {
-            // HL-0095
-            fits(writer.put(b"P").number(self.link.cursor - 1).end())?;
-            self.link.due.probe = false;
-        }
-        if self.link.due.keepalive {
+        // HL-0095
+        self.write_frame(writer, Due::PROBE, b'P', self.sending.acked + u64::from(self.link.sent))?;
+        if self.link.due.has(Due::KEEPALIVE) {
             if writer.written() == 0 {
-                fits(writer.end())?;
+                ended(writer.end())?;
             }
-            self.link.due.keepalive = false;
+            self.link.due.remove(Due::KEEPALIVE);
+        }
+        Some(())
+    }
+
+    fn write_greeting(&mut self, writer: &mut Writer<'_>) -> Option<()> {
+        if R::IS_CLIENT && self.link.phase == Phase::Up {
+            // HL-0060
+            ended(writer.end())?;
+        } else {
+            let terms = self.terms();
+            ended(write_terms(writer, self.role.client_id(), &terms))?;
+            // HL-0068
+            self.sending.contacted |= !R::IS_CLIENT;
+        }
+        self.link.due.remove(Due::GREETING);
+        Some(())
+    }
+
+    /// Writes a frame of a letter and a number, if it is due.
+    fn write_frame(&mut self, writer: &mut Writer<'_>, line: Due, letter: u8, number: u64) -> Option<()> {
+        if self.link.due.has(line) {
+            ended(writer.frame(letter, number, None))?;
+            self.link.due.remove(line);
         }
         Some(())
     }
 
     fn write_messages(&mut self, writer: &mut Writer<'_>) -> Option<()> {
-        // HL-0086
-        let end = self.sending.next().min(self.sending.acked + 1 + u64::from(self.link.peer_window));
         let max = self.max_text();
-        while self.link.cursor < end {
-            let seq = self.link.cursor;
-            let text = self.sending.text(seq)?;
+        // HL-0086
+        while self.link.sent < self.link.peer_window.into()
+            && let Some(text) = self.sending.outbox.get(self.link.sent as usize)
+        {
+            let seq = self.sending.acked + 1 + u64::from(self.link.sent);
             let len = text.len() as u32;
             if len > max {
                 // HL-0087
                 if !self.link.blocked_told {
-                    self.events.blocked = Some(Event::Blocked { seq, len, max });
+                    self.events.blocked = NonZeroU32::new(len).map(|len| Blocked { seq, len, max });
                     self.link.blocked_told = true;
                 }
                 break;
             }
-            if !writer.put(b"M").number(seq).put(b" ").put(text).end() {
-                return None;
-            }
-            if seq == self.sending.acked + 1 {
+            ended(writer.frame(b'M', seq, Some(text)))?;
+            if self.link.sent == 0 {
                 self.link.progress = self.link.clock;
             }
-            self.sending.sent_high = self.sending.sent_high.max(seq);
-            self.link.cursor = seq + 1;
+            self.link.sent += 1;
+            self.sending.sent = self.sending.sent.max(self.link.sent);
         }
         Some(())
     }
@@ -510,24 +519,23 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
     }
 
-    fn handle_line<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Option<Message<'i>>, PeerFault> {
+    fn handle_line<'i>(&mut self, now: Instant, line: Line<'i>) -> Result<Option<Message<'i>>, PeerFault> {
         let check = self.config.get().check;
-        let body = match line {
-            [] => line,
-            _ if check => match frame::unchecked(line) {
-                Some(body) => body,
-                // HL-0098
+        let mut body = line.bytes;
+        if check && !body.is_empty() {
+            match frame::unchecked(body) {
+                Some(checked) => body = checked,
                 None => {
+                    // HL-0098
                     self.garbled = self.garbled.saturating_add(1);
                     return Ok(None);
                 }
-            },
-            _ => line,
-        };
+            }
+        }
         if R::IS_CLIENT && self.link.phase == Phase::Hello {
             return self.handle_answer(now, body).map(|()| None);
         }
-        if self.link.due.greeting && !R::IS_CLIENT {
+        if self.link.due.has(Due::GREETING) && !R::IS_CLIENT {
             // HL-0024: a client waits for the welcome.
             return Err(PeerFault::Hello);
         }
@@ -548,54 +556,64 @@ impl<R: Role, O: Outbox> Session<R, O> {
             self.events.incoming = self.receiving.adopt(stream);
             self.go_up();
         }
+        let taken = if line.nul { Err(PeerFault::Nul) } else { self.handle_frame(now, body) };
         // HL-0146, HL-0147: these go before what the letter or a number has to say.
-        self.handle_frame(now, body).map_err(|fault| frame::text(body).err().unwrap_or(fault))
+        taken.map_err(|fault| frame::utf8(body).err().unwrap_or(fault))
     }
 
+    /// Handles a line without a NUL.
     fn handle_frame<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Option<Message<'i>>, PeerFault> {
-        let sequence = |digits| frame::sequence(digits).ok_or(PeerFault::Number);
-        match line {
-            [] => Ok(None),
-            [b'M', rest @ ..] => {
-                let (seq, text) = match frame::take_number(rest) {
-                    Some((seq @ ..frame::SEQ_LIMIT, [b' ', text @ ..])) => (seq, text),
-                    _ => return Err(PeerFault::Number),
-                };
-                self.handle_message(now, seq, frame::text(text)?)
-            }
-            [b'D', b' ', text @ ..] => Ok(Some(Message { text: frame::text(text)?, receipt: None })),
-            [b'A', digits @ ..] => self.handle_ack(now, sequence(digits)?).map(|()| None),
-            [b'R', digits @ ..] => self.handle_rewind(now, sequence(digits)?).map(|()| None),
-            [b'P', digits @ ..] => {
-                // HL-0096
-                if self.receiving.received() >= sequence(digits)? {
-                    self.link.due.ack = true;
-                } else {
-                    self.link.due.rewind = true;
-                    self.link.gap = Some(now);
-                }
-                Ok(None)
-            }
-            _ => Err(PeerFault::Frame),
+        let Some((&letter, rest)) = line.split_first() else {
+            return Ok(None);
+        };
+        if letter == b'D' {
+            let text = rest.strip_prefix(b" ").ok_or(PeerFault::Frame)?;
+            return Ok(Some(Message { text: frame::utf8(text)?, receipt: None }));
         }
+        if !b"MARP".contains(&letter) {
+            return Err(PeerFault::Frame);
+        }
+        let (seq, rest) = frame::take_number(rest).filter(|&(seq, _)| seq < frame::SEQ_LIMIT).ok_or(PeerFault::Number)?;
+        if letter == b'M' {
+            let text = rest.strip_prefix(b" ").ok_or(PeerFault::Number)?;
+            return self.handle_message(now, seq, frame::utf8(text)?);
+        }
+        if !rest.is_empty() {
+            return Err(PeerFault::Number);
+        }
+        match letter {
+            b'A' => self.handle_ack(now, seq)?,
+            b'R' => self.handle_rewind(now, seq)?,
+            // HL-0096
+            _ if self.receiving.received() >= seq => self.link.due.add(Due::ACK),
+            _ => self.ask_again(now),
+        }
+        Ok(None)
+    }
+
+    /// The peer is to send again from the first message that is missing.
+    fn ask_again(&mut self, now: Instant) {
+        self.link.due.add(Due::REWIND);
+        self.link.gap = Since::new(now);
     }
 
     fn handle_message<'i>(&mut self, now: Instant, seq: u64, text: &'i str) -> Result<Option<Message<'i>>, PeerFault> {
         match self.receiving.arrive(seq, text, self.config.get().window) {
             Arrival::New(receipt) => {
-                self.link.gap = None;
+                self.link.gap = Since::NONE;
                 Ok(Some(Message { text, receipt: Some(receipt) }))
             }
             Arrival::Duplicate { accepted } => {
                 // HL-0081
-                self.link.due.ack |= accepted;
+                if accepted {
+                    self.link.due.add(Due::ACK);
+                }
                 Ok(None)
             }
             Arrival::Gap => {
                 // HL-0093
                 if self.link.gap.is_none() {
-                    self.link.due.rewind = true;
-                    self.link.gap = Some(now);
+                    self.ask_again(now);
                 }
                 Ok(None)
             }
@@ -604,27 +622,32 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn handle_ack(&mut self, now: Instant, seq: u64) -> Result<(), PeerFault> {
+        let count = ahead(seq, self.sending.acked).unwrap_or(0);
         // HL-0151
-        if seq >= self.sending.next() {
+        if count as usize > self.sending.outbox.len() {
             return Err(PeerFault::Ack);
         }
-        self.link.probing = None;
-        if self.sending.prune(seq) {
+        self.link.probing = Since::NONE;
+        // HL-0083
+        if count > 0 {
+            self.sending.prune(count);
             self.link.progress = now;
-            self.link.cursor = self.link.cursor.max(seq + 1);
+            self.link.sent = self.link.sent.saturating_sub(count);
             self.events.acked = true;
         }
         Ok(())
     }
 
     fn handle_rewind(&mut self, now: Instant, seq: u64) -> Result<(), PeerFault> {
-        // HL-0152
-        if seq <= self.sending.acked || seq > self.sending.next() {
-            return Err(PeerFault::Rewind);
-        }
-        self.link.probing = None;
+        let sent = match ahead(seq, self.sending.acked + 1) {
+            Some(sent) if sent as usize <= self.sending.outbox.len() => sent,
+            // HL-0152
+            _ => return Err(PeerFault::Rewind),
+        };
+        self.link.probing = Since::NONE;
         self.link.progress = now;
-        self.link.cursor = self.link.cursor.min(seq);
+        // HL-0094
+        self.link.sent = self.link.sent.min(sent);
         Ok(())
     }
 
@@ -665,7 +688,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.events.incoming = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
         self.link.phase = Phase::Up;
         self.link.progress = now;
-        self.link.due.greeting = true;
+        self.link.due.add(Due::GREETING);
         self.go_up();
     }
 
@@ -678,7 +701,6 @@ impl<R: Role, O: Outbox> Session<R, O> {
         let report = Report { epoch: terms.peer, seen: terms.seen, sum: terms.seen_sum, boot: terms.boot };
         self.events.outgoing = self.sending.learn(report, self.config.get().on_forgotten, self.link.fresh);
         self.events.acked |= self.events.outgoing.is_none() && self.sending.acked > acked;
-        self.link.cursor = self.sending.acked + 1;
     }
 
     fn go_up(&mut self) {
@@ -692,10 +714,10 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     fn end_link(&mut self, reason: DownReason, bye: Option<ByeCode>) {
         let retry_ms = self.link.retry_ms;
-        let was_greeting = self.link.phase == Phase::Hello && self.link.due.greeting;
+        let was_greeting = self.link.phase == Phase::Hello && self.link.due.has(Due::GREETING);
         self.link = Link { fresh: self.link.fresh, retry_ms, ..Link::down() };
         // HL-0142
-        self.link.due.bye = bye.filter(|_| !was_greeting);
+        self.link.bye = bye.filter(|_| !was_greeting);
         self.events.down = Some(reason);
     }
 }
@@ -705,6 +727,11 @@ impl Events {
     fn pending(&self) -> bool {
         self.down.is_some() || self.outgoing.is_some() || self.incoming.is_some() || self.up.is_some()
     }
+}
+
+/// A line that did not fit stays due, and what comes after it too.
+fn ended(fits: bool) -> Option<()> {
+    fits.then_some(())
 }
 
 /// Writes a `B` line.

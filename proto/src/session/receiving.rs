@@ -4,14 +4,15 @@ use super::Receipt;
 use crate::event::Event;
 use crate::frame::stream_sum;
 
-/// `accepted <= received`: the messages between wait in the application's queue.
+/// What the application has of the peer's stream, and what it will have to accept.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Receiving {
     /// The incarnation of the peer's stream; 0 while none is known.
     pub(crate) epoch: u64,
-    received: u64,
-    received_sum: u32,
     pub(crate) accepted: u64,
+    /// How many messages after that one wait in the application's queue.
+    waiting: u32,
+    received_sum: u32,
     accepted_sum: u32,
     /// Whether the sums are kept: only for a sender that asked for it by its `bsum`.
     summed: bool,
@@ -41,11 +42,11 @@ pub(crate) enum Arrival {
 impl Receiving {
     pub(crate) fn restore(epoch: u64, accepted: u64, sum: Option<u32>) -> Self {
         let known = sum.unwrap_or(0);
-        Self { epoch, received: accepted, received_sum: known, accepted, accepted_sum: known, summed: sum.is_some() }
+        Self { epoch, accepted, waiting: 0, received_sum: known, accepted_sum: known, summed: sum.is_some() }
     }
 
     pub(crate) fn received(&self) -> u64 {
-        self.received
+        self.accepted + u64::from(self.waiting)
     }
 
     pub(crate) fn sum(&self) -> Option<u32> {
@@ -60,17 +61,17 @@ impl Receiving {
             *self = Self::restore(stream.epoch, stream.base, stream.sum);
             return known.then_some(Event::PeerReset);
         }
-        if stream.base > self.accepted {
+        if let Some(skipped @ 1..) = ahead(stream.base, self.accepted) {
             // HL-0071
-            let lost = (stream.base > self.received).then_some(Event::LostIncoming { from: self.received + 1, to: stream.base });
-            let received = self.received.max(stream.base);
-            *self = Self::restore(stream.epoch, stream.base, stream.sum.filter(|_| received == stream.base));
-            self.received = received;
+            let lost = (skipped > self.waiting).then_some(Event::LostIncoming { from: self.received() + 1, to: stream.base });
+            let waiting = self.waiting.saturating_sub(skipped);
+            *self = Self::restore(stream.epoch, stream.base, stream.sum.filter(|_| waiting == 0));
+            self.waiting = waiting;
             return lost;
         }
         // HL-0070
         if let (false, Some(sum)) = (self.summed, stream.sum)
-            && stream.base == self.received
+            && stream.base == self.received()
         {
             *self = Self::restore(stream.epoch, stream.base, Some(sum));
         }
@@ -79,31 +80,42 @@ impl Receiving {
     }
 
     pub(crate) fn arrive(&mut self, seq: u64, text: &str, window: u16) -> Arrival {
-        if seq == self.received + 1 {
-            // HL-0150
-            if seq > self.accepted + u64::from(window) {
-                return Arrival::BeyondWindow;
-            }
-            self.received = seq;
-            if self.summed {
-                self.received_sum = stream_sum(self.received_sum, text.as_bytes());
-            }
-            return Arrival::New(Receipt { epoch: self.epoch, seq, sum: self.received_sum });
-        }
+        let Some(place @ 1..) = ahead(seq, self.accepted) else {
+            return Arrival::Duplicate { accepted: true };
+        };
         // HL-0080
-        if seq <= self.received {
-            return Arrival::Duplicate { accepted: seq <= self.accepted };
+        if place <= self.waiting {
+            return Arrival::Duplicate { accepted: false };
         }
-        if seq > self.accepted.saturating_add(window.into()) { Arrival::BeyondWindow } else { Arrival::Gap }
+        // HL-0150
+        if place > window.into() {
+            return Arrival::BeyondWindow;
+        }
+        if place > self.waiting + 1 {
+            return Arrival::Gap;
+        }
+        self.waiting = place;
+        if self.summed {
+            self.received_sum = stream_sum(self.received_sum, text.as_bytes());
+        }
+        Arrival::New(Receipt { epoch: self.epoch, seq, sum: self.received_sum })
     }
 
     /// Moves the cursor to a message the application took; `false` for one of an earlier incarnation or accepted before.
     pub(crate) fn accept(&mut self, receipt: Receipt) -> bool {
-        let moves = receipt.epoch == self.epoch && (self.accepted + 1..=self.received).contains(&receipt.seq);
-        if moves {
-            self.accepted = receipt.seq;
-            self.accepted_sum = receipt.sum;
+        match ahead(receipt.seq, self.accepted) {
+            Some(place @ 1..) if place <= self.waiting && receipt.epoch == self.epoch => {
+                self.waiting -= place;
+                self.accepted = receipt.seq;
+                self.accepted_sum = receipt.sum;
+                true
+            }
+            _ => false,
         }
-        moves
     }
+}
+
+/// How far a number is ahead of another: 32 bits tell all distances that matter. `None` if it is behind.
+pub(crate) fn ahead(seq: u64, of: u64) -> Option<u32> {
+    seq.checked_sub(of).map(|distance| u32::try_from(distance).unwrap_or(u32::MAX))
 }

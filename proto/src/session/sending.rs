@@ -1,5 +1,6 @@
 //! The sending half of a native session: the outbox, its numbers, and what the peer's report does to them.
 
+use super::receiving::ahead;
 use crate::config::OnForgotten;
 use crate::event::Event;
 use crate::frame::stream_sum;
@@ -13,8 +14,8 @@ pub(crate) struct Sending<O> {
     pub(crate) acked: u64,
     /// Checksum of messages 1 … `acked`; kept only where the outbox survives a restart.
     pub(crate) sum: Option<u32>,
-    /// The highest number that was ever put on a wire under this epoch.
-    pub(crate) sent_high: u64,
+    /// How many of the outbox were ever put on a wire under this epoch, from the oldest on.
+    pub(crate) sent: u32,
     /// Whether a handshake with the peer was completed under this epoch.
     pub(crate) contacted: bool,
     /// The peer's `boot` in the last handshake.
@@ -35,14 +36,6 @@ impl<O: Outbox> Sending<O> {
         self.acked + 1 + self.outbox.len() as u64
     }
 
-    pub(crate) fn text(&self, seq: u64) -> Option<&[u8]> {
-        self.outbox.get(self.index(seq)?)
-    }
-
-    fn index(&self, seq: u64) -> Option<usize> {
-        usize::try_from(seq.checked_sub(self.acked + 1)?).ok()
-    }
-
     /// Queues a message and returns its number.
     pub(crate) fn push(&mut self, slot: Option<u8>, text: &str) -> Result<u64, Full> {
         let seq = self.next();
@@ -52,48 +45,41 @@ impl<O: Outbox> Sending<O> {
 
     /// Puts `text` in the place of an entry of `slot` that no wire has seen, or queues it.
     pub(crate) fn push_latest(&mut self, slot: u8, text: &str) -> Result<u64, Full> {
-        let unsent = self.acked.max(self.sent_high) + 1;
         // HL-0090
-        match (unsent..self.next()).find(|&seq| self.index(seq).and_then(|index| self.outbox.slot(index)) == Some(slot)) {
-            Some(seq) => {
-                self.outbox.replace(self.index(seq).ok_or(Full)?, text)?;
-                Ok(seq)
+        match (self.sent as usize..self.outbox.len()).find(|&index| self.outbox.slot(index) == Some(slot)) {
+            Some(index) => {
+                self.outbox.replace(index, text)?;
+                Ok(self.acked + 1 + index as u64)
             }
             None => self.push(Some(slot), text),
         }
     }
 
-    /// Forgets every message up to `seq`, which the caller has checked to be below `next`. Whether that was any.
-    pub(crate) fn prune(&mut self, seq: u64) -> bool {
-        if seq <= self.acked {
-            return false;
-        }
-        let count = (seq - self.acked) as usize;
+    /// Forgets the `count` oldest messages, which the caller has checked to be there.
+    pub(crate) fn prune(&mut self, count: u32) {
         self.sum = self.sum.map(|sum| self.sum_over(sum, count));
-        self.outbox.pop(count);
-        self.acked = seq;
-        // A pruned message was on a wire, whatever a restored snapshot says.
-        self.sent_high = self.sent_high.max(seq);
-        true
+        self.outbox.pop(count as usize);
+        self.acked += u64::from(count);
+        self.sent = self.sent.saturating_sub(count);
     }
 
-    fn sum_over(&self, sum: u32, count: usize) -> u32 {
-        (0..count).filter_map(|index| self.outbox.get(index)).fold(sum, stream_sum)
+    fn sum_over(&self, sum: u32, count: u32) -> u32 {
+        (0..count as usize).filter_map(|index| self.outbox.get(index)).fold(sum, stream_sum)
     }
 
     /// Applies the sender's rows of the cursor table. `fresh` becomes the epoch where a new one is needed.
     pub(crate) fn learn(&mut self, report: Report, policy: OnForgotten, fresh: u64) -> Option<Event> {
         if report.epoch == self.epoch {
+            let Some(seen) = ahead(report.seen, self.acked) else {
+                // HL-0065
+                return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });
+            };
             // HL-0063, HL-0064
-            if report.seen >= self.next() || self.differs(report) {
+            if seen as usize > self.outbox.len() || self.differs(seen, report.sum) {
                 return Some(self.renumber(policy, fresh));
             }
-            // HL-0065
-            if report.seen < self.acked {
-                return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });
-            }
             // HL-0062
-            self.prune(report.seen);
+            self.prune(seen);
             return None;
         }
         // HL-0066, HL-0067
@@ -103,35 +89,32 @@ impl<O: Outbox> Sending<O> {
         }
         let from = self.acked + 1;
         let dropped = policy == OnForgotten::Skip;
-        let to = if dropped { self.sent_high.max(self.acked) } else { self.next() - 1 };
+        let count = if dropped { self.sent } else { self.outbox.len() as u32 };
         if dropped {
-            self.prune(to);
+            self.prune(count);
         }
-        Some(Event::PeerForgot { from, to, dropped })
+        Some(Event::PeerForgot { from, to: from + u64::from(count) - 1, dropped })
     }
 
     /// Whether the peer accepted other texts under these numbers than this side holds.
-    fn differs(&self, report: Report) -> bool {
-        match (self.sum, report.sum, report.seen.checked_sub(self.acked)) {
-            // HL-0064
-            (Some(own), Some(seen), Some(ahead)) => self.sum_over(own, ahead as usize) != seen,
-            _ => false,
-        }
+    fn differs(&self, seen: u32, sum: Option<u32>) -> bool {
+        // HL-0064
+        self.sum.zip(sum).is_some_and(|(own, sum)| self.sum_over(own, seen) != sum)
     }
 
     /// Begins a new incarnation with everything held, so that no number is ever used for two texts.
     fn renumber(&mut self, policy: OnForgotten, fresh: u64) -> Event {
         // What was on a wire may have been accepted: `Skip` does not send it again.
         let dropped = match policy {
-            OnForgotten::Skip => self.sent_high.saturating_sub(self.acked).min(self.outbox.len() as u64),
+            OnForgotten::Skip => self.sent,
             OnForgotten::Redeliver => 0,
         };
         self.outbox.pop(dropped as usize);
         self.epoch = if fresh == 0 || fresh == self.epoch { self.epoch.wrapping_add(1).max(1) } else { fresh };
         self.acked = 0;
         self.sum = self.sum.map(|_| 0);
-        self.sent_high = 0;
+        self.sent = 0;
         self.contacted = false;
-        Event::OwnReset { dropped }
+        Event::OwnReset { dropped: dropped.into() }
     }
 }
