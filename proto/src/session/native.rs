@@ -535,8 +535,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if R::IS_CLIENT && self.link.phase == Phase::Hello {
             return self.handle_answer(now, body).map(|()| None);
         }
-        if self.link.due.has(Due::GREETING) && !R::IS_CLIENT {
-            // HL-0024: a client waits for the welcome.
+        if self.link.due.has(Due::GREETING) && !R::IS_CLIENT && !(check && is_greeting(body)) {
+            // HL-0024: a client waits for the welcome, or on a checked stream says hello again.
             return Err(PeerFault::Hello);
         }
         if let [b'B', rest @ ..] = body {
