@@ -38,15 +38,16 @@ pub struct ServerConfig {
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Sessions, alive or waiting for their client. Default 100,000.
+    /// Sessions, alive or waiting for their client. Default 10,000.
     pub sessions: usize,
-    /// Connections that have not said hello yet. Default 4,096.
+    /// Connections that have not said hello yet. Default 1,024.
     pub half_open: usize,
-    /// The same for one address. Default 1,024.
+    /// The same for one address, so that one stranger cannot take them all. Default 512.
     pub half_open_per_address: usize,
     /// How long a connection may take for its first line. Default 5 s, range 1 to 60 s.
     pub hello_timeout: Duration,
-    /// How long a refused client is asked to stay away while the server is full, in milliseconds. Default 10,000.
+    /// How long a client is asked to stay away at least while the server is full or closing, in milliseconds; each is told a time
+    /// between this and twice that. Default 10,000.
     pub busy_retry_ms: u32,
     /// Unacknowledged messages of one session. Default 1,024.
     pub outbox_messages: u32,
@@ -75,9 +76,9 @@ impl Default for ServerConfig {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 100_000,
-            half_open: 4_096,
-            half_open_per_address: 1_024,
+            sessions: 10_000,
+            half_open: 1_024,
+            half_open_per_address: 512,
             hello_timeout: Duration::from_secs(5),
             busy_retry_ms: 10_000,
             outbox_messages: 1_024,
@@ -122,7 +123,7 @@ impl ServerConfig {
         self.session.validate()?;
         self.session.timeout_ms(self.classic_timeout_ms.unwrap_or(self.session.timeout_ms)).validate()?;
         let limits = &self.limits;
-        if !(1..=60).contains(&limits.hello_timeout.as_secs()) {
+        if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&limits.hello_timeout) {
             return Err(InvalidConfig::HelloTimeout);
         }
         let named = [
