@@ -181,6 +181,11 @@ mod growing {
         pub const fn new(max_messages: u32, max_bytes: u32) -> Self {
             Self { messages: VecDeque::new(), bytes: 0, max_messages, max_bytes }
         }
+
+        /// How many bytes of text it holds at most.
+        pub const fn max_bytes(&self) -> u32 {
+            self.max_bytes
+        }
     }
 
     /// An empty outbox keeps room for this many entries, so that one message at a time does not allocate the queue anew.

@@ -1,22 +1,22 @@
 //! The client: the same driver as the server's, calling out, and the supervisor that says when.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, State};
 use crate::clock::{Clock, random};
 use crate::connection::{Connection, Profile};
 use crate::driver::Driver;
 use crate::report::{Reporter, Reports, What};
-use crate::sync::Arc;
 use holdline_proto::{
     Action, ByeCode, Client as ClientRole, ClientId, Config, ConfigError, ConnectFailure, DownReason, Incarnation,
     InvalidClientId, Session, Supervisor, SupervisorConfig, ValidConfig, VecOutbox, classic, classic::Flavour, native,
 };
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::ops::{ControlFlow, Deref};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 /// Called with `true` when a link comes up and with `false` when it goes down.
 type ConnectionCallback = Box<dyn FnMut(bool) + Send>;
@@ -40,7 +40,6 @@ pub struct Client {
     connection: Connection<ClientRole>,
     channel: Arc<Channel<ClientRole>>,
     reporter: Reporter,
-    stop: CancellationToken,
 }
 
 /// A client could not be started.
@@ -95,6 +94,11 @@ impl Client {
         self.reporter.subscribe()
     }
 
+    /// How often the server violated the protocol since the start, by the name of the fault.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.reporter.faults()
+    }
+
     /// A further handle on the line; it does not keep the client alive.
     pub fn connection(&self) -> Connection<ClientRole> {
         self.connection.clone()
@@ -111,8 +115,8 @@ impl Deref for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // HL-0129
         self.channel.lock().close(ByeCode::Done, 0);
-        self.stop.cancel();
     }
 }
 
@@ -195,7 +199,7 @@ impl ClientBuilder {
         let config = self.session.validate()?;
         let session = session(role, config, self.profile, self.outbox.clone());
         let channel = Arc::new(Channel::new(Arc::from(&*self.id), session, self.inbox));
-        let (reporter, clock, stop) = (Reporter::new(), Clock::new(), CancellationToken::new());
+        let (reporter, clock) = (Reporter::new(), Clock::new());
         if let Some(mut callback) = self.on_connection {
             let mut reports = reporter.subscribe();
             tokio::spawn(async move {
@@ -224,10 +228,9 @@ impl ClientBuilder {
             outbox: self.outbox,
             bad_server: self.bad_server,
         };
-        let stopped = stop.clone();
-        tokio::spawn(caller.run(connect, stopped));
+        tokio::spawn(caller.run(connect));
         let connection = Connection::new(Arc::clone(&channel), clock);
-        Ok(Client { connection, channel, reporter, stop })
+        Ok(Client { connection, channel, reporter })
     }
 }
 
@@ -257,29 +260,36 @@ struct Caller {
 
 impl Caller {
     /// Connects, drives, waits, until the line is closed.
-    async fn run<S, F, C>(mut self, mut connect: C, stop: CancellationToken)
+    async fn run<S, F, C>(mut self, mut connect: C)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
         C: FnMut() -> F + Send + 'static,
     {
+        let channel = Arc::clone(&self.channel);
+        // HL-0130: one thing after the other.
         loop {
-            if self.channel.lock().get().is_closed() {
-                return;
-            }
+            let closed = channel.call(|locked| locked.get().closed());
             if let Some(Action::Connect { timeout_ms }) = self.supervisor.poll_action() {
+                // HL-0135
                 let attempt = tokio::time::timeout(Duration::from_millis(timeout_ms.into()), connect());
-                let failed = tokio::select! {
-                    () = stop.cancelled() => return,
-                    attempt = attempt => self.try_link(attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))).await,
+                let attempt = tokio::select! {
+                    biased;
+                    () = closed => return,
+                    attempt = attempt => attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
                 };
-                if self.gives_up(failed.as_deref()) {
+                let failed = match attempt {
+                    Ok(stream) => self.drive(stream).await,
+                    Err(error) => Some(self.note_failed(&error)),
+                };
+                if failed.is_none_or(|why| self.gives_up(&why)) {
                     self.channel.lock().close(ByeCode::Done, 0);
                     return;
                 }
             } else if let Some(deadline) = self.supervisor.poll_timeout() {
                 tokio::select! {
-                    () = stop.cancelled() => return,
+                    biased;
+                    () = closed => return,
                     () = tokio::time::sleep_until(self.clock.at(deadline)) => self.supervisor.handle_timeout(self.clock.now()),
                 }
             } else {
@@ -289,26 +299,32 @@ impl Caller {
         }
     }
 
-    /// Drives a link over a stream that was opened, to its end; returns why it, or the attempt, failed.
-    async fn try_link<S: AsyncRead + AsyncWrite + Unpin>(&mut self, attempt: io::Result<S>) -> Option<String> {
-        let stream = match attempt {
-            Ok(stream) => stream,
-            Err(error) => {
-                let failure = match error.kind() {
-                    io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
-                    io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
-                    _ => ConnectFailure::Unreachable,
-                };
-                self.supervisor.handle_connect_failed(self.clock.now(), failure);
-                return Some(error.to_string());
-            }
+    fn note_failed(&mut self, error: &io::Error) -> String {
+        let failure = match error.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+            io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+            _ => ConnectFailure::Unreachable,
         };
+        self.supervisor.handle_connect_failed(self.clock.now(), failure);
+        error.to_string()
+    }
+
+    /// Drives a link over a stream that was opened, to its end; returns why it ended, or `None` if the line is closed.
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) -> Option<String> {
         self.supervisor.handle_connected();
         let now = self.clock.now();
         let mut reports = Vec::new();
-        let link = self.channel.lock().begin_link(|state| state.session.handle_connected(now, random()), now, &mut reports);
+        let greet = |state: &mut State<ClientRole>, _: &mut Vec<What>| state.session.handle_connected(now, random());
+        let link = self.channel.lock().begin_link(greet, now, &mut reports)?;
+        self.reporter.tell_all(&self.channel.id, reports);
         Driver::new(Arc::clone(&self.channel), self.reporter.clone(), self.clock, stream, link, Vec::new()).run().await;
-        let (up_at, down_at, reason) = self.channel.lock().get().last_link();
+        let (is_closed, (up_at, down_at, reason)) = {
+            let mut locked = self.channel.lock();
+            (locked.get().is_closed(), locked.get().last_link())
+        };
+        if is_closed {
+            return None;
+        }
         if let Some(up_at) = up_at {
             self.supervisor.handle_up(up_at);
         }
@@ -332,12 +348,12 @@ impl Caller {
     }
 
     /// Tells about a failure before the first link; whether the application wants no further attempt.
-    fn gives_up(&mut self, why: Option<&str>) -> bool {
+    fn gives_up(&mut self, why: &str) -> bool {
+        // HL-0140
         if self.supervisor.poll_first_failure().is_none() {
             return false;
         }
         self.reporter.tell(&self.channel.id, What::NotReached);
-        let why = why.unwrap_or("no answer");
         self.bad_server.as_mut().is_some_and(|hook| hook(why).is_break())
     }
 }

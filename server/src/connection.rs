@@ -1,15 +1,14 @@
 //! The application's handle on a line.
 
-use crate::channel::{Channel, Received};
+use crate::channel::{Attempt, Channel, Received, Seat};
 use crate::clock::Clock;
 use crate::error::{Closed, WriteError};
-use crate::sync::Arc;
 use futures_core::Stream;
 use futures_sink::Sink;
 use holdline_proto::{ByeCode, Keeps, Outbox, Receipt, Role, SendError, Server, Session, classic::Flavour};
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 /// Which wire a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +57,10 @@ pub struct Status {
 pub struct Connection<R: Role = Server> {
     channel: Arc<Channel<R>>,
     clock: Clock,
+    /// For `Stream`.
+    reading: Seat,
+    /// For `Sink`.
+    writing: Seat,
     /// For `Sink`: a message whose place in the outbox is awaited.
     pending: Option<String>,
     /// For `Sink`: the ticket of the last message queued.
@@ -70,6 +73,13 @@ impl<R: Role> Clone for Connection<R> {
     }
 }
 
+impl<R: Role> Drop for Connection<R> {
+    fn drop(&mut self) {
+        self.channel.leave(&mut self.reading);
+        self.channel.leave(&mut self.writing);
+    }
+}
+
 impl<R: Role> std::fmt::Debug for Connection<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
@@ -78,7 +88,7 @@ impl<R: Role> std::fmt::Debug for Connection<R> {
 
 impl<R: Role> Connection<R> {
     pub(crate) fn new(channel: Arc<Channel<R>>, clock: Clock) -> Self {
-        Self { channel, clock, pending: None, last: 0 }
+        Self { channel, clock, reading: Seat::default(), writing: Seat::default(), pending: None, last: 0 }
     }
 
     /// The client id of the session.
@@ -93,7 +103,7 @@ impl<R: Role> Connection<R> {
     /// # Errors
     /// [`Closed`] once the line is closed and all that was received has been read.
     pub async fn readline(&self) -> Result<String, Closed> {
-        poll_fn(|cx| self.channel.poll_receive(cx, true)).await.map(|received| received.text)
+        self.channel.call(|locked| locked.receive(true)).await.map(|received| received.text)
     }
 
     /// The next message of the peer, for an application that commits it before it [accepts](Connection::accept) it. Messages that
@@ -104,7 +114,7 @@ impl<R: Role> Connection<R> {
     /// # Errors
     /// [`Closed`] once the line is closed and all that was received has been read.
     pub async fn recv(&self) -> Result<Received, Closed> {
-        poll_fn(|cx| self.channel.poll_receive(cx, false)).await
+        self.channel.call(|locked| locked.receive(false)).await
     }
 
     /// Says that the application has taken a message, and all before it.
@@ -121,8 +131,18 @@ impl<R: Role> Connection<R> {
     /// # Errors
     /// The text cannot be sent, was dropped by policy, or the line was closed.
     pub async fn write(&self, text: &str) -> Result<(), WriteError> {
-        let ticket = self.queue(None, text).await?;
-        poll_fn(|cx| self.channel.poll_delivered(cx, ticket)).await
+        let mut ticket = None;
+        let write = self.channel.call(|locked| {
+            if ticket.is_none() {
+                match locked.queue(self.clock.now(), None, text) {
+                    Attempt::Wait(need) => return Attempt::Wait(need),
+                    Attempt::Done(Err(error)) => return Attempt::Done(Err(error)),
+                    Attempt::Done(Ok(queued)) => ticket = Some(queued),
+                }
+            }
+            locked.get().delivered(ticket.unwrap_or_default())
+        });
+        write.await
     }
 
     /// Queues a message and returns; waits only while the outbox is full.
@@ -170,14 +190,14 @@ impl<R: Role> Connection<R> {
     /// [`Closed`] if the line is closed before.
     pub async fn flush(&self) -> Result<(), Closed> {
         let ticket = self.channel.lock().get().last_ticket();
-        match poll_fn(|cx| self.channel.poll_delivered(cx, ticket)).await {
+        match self.channel.call(|locked| locked.get().delivered(ticket)).await {
             Err(WriteError::Closed(closed)) => Err(closed),
             _ => Ok(()),
         }
     }
 
     async fn queue(&self, slot: Option<u8>, text: &str) -> Result<u64, WriteError> {
-        poll_fn(|cx| self.channel.poll_send(cx, self.clock.now(), slot, text)).await
+        self.channel.call(|locked| locked.queue(self.clock.now(), slot, text)).await
     }
 
     /// How the line is doing now.
@@ -205,7 +225,7 @@ impl<R: Role> Connection<R> {
     /// # Errors
     /// [`Closed`] if the line was closed.
     pub async fn wait_up(&self) -> Result<(), Closed> {
-        poll_fn(|cx| self.channel.poll_up(cx)).await
+        self.channel.call(|locked| locked.get().up()).await
     }
 
     /// How many links have been up, the present one included.
@@ -229,8 +249,10 @@ impl<R: Role> Connection<R> {
 impl<R: Role> Stream for Connection<R> {
     type Item = String;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        self.channel.poll_receive(cx, true).map(|received| received.ok().map(|received| received.text))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let Self { channel, reading, .. } = &mut *self;
+        let received = ready!(channel.poll(cx, reading, |locked| locked.receive(true)));
+        Poll::Ready(received.ok().map(|received| received.text))
     }
 }
 
@@ -240,11 +262,11 @@ impl<R: Role> Sink<String> for Connection<R> {
     type Error = WriteError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        let this = &mut *self;
-        let Some(text) = &this.pending else { return Poll::Ready(Ok(())) };
-        let result = std::task::ready!(this.channel.poll_send(cx, this.clock.now(), None, text));
-        this.pending = None;
-        this.last = result?;
+        let Self { channel, clock, writing, pending, last, .. } = &mut *self;
+        let Some(text) = pending else { return Poll::Ready(Ok(())) };
+        let queued = ready!(channel.poll(cx, writing, |locked| locked.queue(clock.now(), None, text)));
+        *pending = None;
+        *last = queued?;
         Poll::Ready(Ok(()))
     }
 
@@ -254,8 +276,9 @@ impl<R: Role> Sink<String> for Connection<R> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        std::task::ready!(self.as_mut().poll_ready(cx))?;
-        self.channel.poll_delivered(cx, self.last)
+        ready!(self.as_mut().poll_ready(cx))?;
+        let Self { channel, writing, last, .. } = &mut *self;
+        channel.poll(cx, writing, |locked| locked.get().delivered(*last))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {

@@ -3,15 +3,14 @@
 //! It is a future written by hand, because what it keeps while idle is what a hundred thousand connections pay for: the
 //! stream, one timer, and two buffers that own memory only while a line is incomplete or the transport is slow.
 
-use crate::channel::{Channel, DATAGRAMS_MAX};
+use crate::channel::{Channel, DATAGRAMS_MAX, Locked};
 use crate::clock::Clock;
-use crate::report::Reporter;
-use crate::sync::Arc;
+use crate::report::{Reporter, What};
 use holdline_proto::{ByeCode, Instant, Role, Session, write_bye};
 use std::cell::RefCell;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,30 +30,48 @@ thread_local! {
 
 /// Carries a session over one stream until the link ends.
 ///
-/// Dropping it closes the stream; the session stays as it is, and the next link goes on from there.
+/// Dropping it closes the stream and ends the link; the next link goes on from there.
 pub(crate) struct Driver<R: Role, S> {
-    channel: Arc<Channel<R>>,
-    reporter: Reporter,
+    claim: Claim<R>,
     clock: Clock,
     stream: S,
-    /// The number of the link; when the channel has a later one, this one has been taken over.
-    link: u32,
     /// Received bytes of a line that is not complete.
     tail: Vec<u8>,
     /// Output that the transport has not taken.
     unsent: Vec<u8>,
     /// The timer, and the deadline it was last set to.
     sleep: Pin<Box<Sleep>>,
-    /// Whether `tail` holds whole lines, for which the application has no room.
+    /// Whether `tail` holds whole lines: they go before anything that is read.
     backlogged: bool,
     /// How a goodbye is written on this link, if the profile has one.
     bye: Option<Check>,
+    /// Whether the transport took output that it was not told to flush.
+    unflushed: bool,
+    /// Whether the transport takes no more output, for ever.
+    broken: bool,
     /// Whether the stream can carry no further link.
     ended: bool,
 }
 
 /// Whether lines carry a checksum.
 type Check = bool;
+
+/// A link's claim to its session. However the driver ends, be it dropped: a session without a driver knows that it has no link.
+struct Claim<R: Role> {
+    channel: Arc<Channel<R>>,
+    reporter: Reporter,
+    clock: Clock,
+    /// The number of the link; when the channel has a later one, this one has been taken over.
+    link: u32,
+}
+
+impl<R: Role> Drop for Claim<R> {
+    fn drop(&mut self) {
+        let mut reports = Vec::new();
+        self.channel.lock().lose_link(self.link, self.clock.now(), &mut reports);
+        self.reporter.tell_all(&self.channel.id, reports);
+    }
+}
 
 /// What is left of a link that has ended.
 pub(crate) struct Remains<S> {
@@ -65,21 +82,38 @@ pub(crate) struct Remains<S> {
     pub(crate) ended: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
-    /// This many bytes, the tail included.
-    Bytes(usize),
+    /// This many bytes; `drained` says that the transport holds no more.
+    Bytes {
+        count: usize,
+        drained: bool,
+    },
     Nothing,
-    /// What was read before has to wait.
+    /// What was read before goes first.
     Backlog,
     End,
 }
 
 /// What a turn under the lock decides.
-struct Turn {
-    over: bool,
-    taken_over: bool,
-    written: usize,
-    deadline: Option<Instant>,
+enum Turn {
+    GoOn {
+        written: usize,
+        deadline: Option<Instant>,
+    },
+    /// The link is over, and this much is left to say on it.
+    Over {
+        written: usize,
+    },
+    TakenOver,
+}
+
+/// How a link has ended.
+enum End {
+    /// Its last line is in `unsent`, as far as the transport has not taken it.
+    Said,
+    /// There is nobody to say anything to.
+    Silent,
 }
 
 impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
@@ -89,136 +123,176 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
             Session::Native(session) => Some(session.config().get().check),
             Session::Classic(_) => None,
         };
-        let sleep = Box::pin(tokio::time::sleep_until(clock.at(clock.now())));
-        Self { channel, reporter, clock, stream, link, tail, unsent: Vec::new(), sleep, backlogged: false, bye, ended: false }
+        Self {
+            claim: Claim { channel, reporter, clock, link },
+            clock,
+            stream,
+            unsent: Vec::new(),
+            sleep: Box::pin(tokio::time::sleep_until(clock.at(clock.now()))),
+            // HL-0027
+            backlogged: !tail.is_empty(),
+            tail,
+            bye,
+            unflushed: false,
+            broken: false,
+            ended: false,
+        }
     }
 
-    /// Reads behind the tail into `input`, which then begins with the tail.
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Read {
-        let tail = self.tail.len();
-        if input.len() < tail + READ {
-            input.resize(tail + READ, 0);
-        }
-        input[..tail].copy_from_slice(&self.tail);
-        let mut buffer = ReadBuf::new(&mut input[tail..]);
+        input.resize(READ, 0);
+        let mut buffer = ReadBuf::new(input);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Read::End,
-            Poll::Ready(Ok(())) => Read::Bytes(tail + buffer.filled().len()),
+            Poll::Ready(Ok(())) => Read::Bytes { count: buffer.filled().len(), drained: buffer.remaining() > 0 },
             Poll::Ready(Err(_)) => Read::End,
+            // What the peer had said before it went away has been read by now.
+            Poll::Pending if self.broken => Read::End,
             Poll::Pending => Read::Nothing,
         }
     }
 
     /// Everything of one turn that needs the session, in one critical section.
-    fn turn(&mut self, cx: &Context<'_>, read: &Read, input: &[u8], transmitted: usize, output: &mut Vec<u8>) -> Turn {
+    fn turn(
+        &mut self,
+        cx: &Context<'_>,
+        (read, input): (Read, &[u8]),
+        transmitted: usize,
+        is_last: bool,
+        output: &mut Vec<u8>,
+    ) -> Turn {
         let now = self.clock.now();
         let mut reports = Vec::new();
-        let channel = Arc::clone(&self.channel);
+        let channel = Arc::clone(&self.claim.channel);
         let mut locked = channel.lock();
-        if locked.get().link != self.link {
-            return Turn { over: true, taken_over: true, written: 0, deadline: None };
+        if locked.get().link != self.claim.link {
+            return Turn::TakenOver;
         }
         locked.get().session.handle_transmitted(now, transmitted);
-        match *read {
-            Read::Bytes(end) => {
-                let bytes = input.get(..end).unwrap_or_default();
-                let consumed = locked.feed(now, bytes, &mut reports);
-                self.keep_tail(bytes.get(consumed..).unwrap_or_default());
+        match read {
+            Read::Bytes { count, .. } => {
+                let bytes = input.get(..count).unwrap_or_default();
+                if self.tail.is_empty() {
+                    let consumed = locked.feed(now, bytes, &mut reports);
+                    self.tail = bytes.get(consumed..).unwrap_or_default().to_vec();
+                } else {
+                    self.tail.extend_from_slice(bytes);
+                    self.feed_tail(&mut locked, now, &mut reports);
+                }
             }
             Read::Nothing => {}
             Read::Backlog if locked.get().backlogged() => locked.get().session.handle_backlog(now),
-            Read::Backlog => {
-                let bytes = std::mem::take(&mut self.tail);
-                let consumed = locked.feed(now, &bytes, &mut reports);
-                self.keep_tail(bytes.get(consumed..).unwrap_or_default());
-            }
+            Read::Backlog => self.feed_tail(&mut locked, now, &mut reports),
             Read::End => {
                 self.ended = true;
                 locked.get().session.handle_disconnected(now);
             }
         }
-        // HL-0105: silence is judged here, after reading. A peer that never pauses does not keep other timers from their turn.
-        locked.get().session.handle_timeout(now);
         self.backlogged = locked.get().backlogged();
-        let room = DATAGRAMS_MAX.max(locked.get().longest_line());
+        // HL-0105: what the transport holds may be the sign of life, or the answer, that a timer waits for. But a peer that never pauses
+        // does not keep the timers from their turn.
+        if is_last || !matches!(read, Read::Bytes { drained: false, .. }) {
+            locked.get().session.handle_timeout(now);
+        }
+        let is_over = !locked.get().session.has_link();
+        let room = DATAGRAMS_MAX + DATAGRAMS_MAX.max(locked.get().longest_line());
         if output.len() < room {
             output.resize(room, 0);
         }
-        let written = if self.unsent.is_empty() { locked.fill(output) } else { 0 };
+        let written = if self.unsent.is_empty() || is_over { locked.fill(output) } else { 0 };
         locked.collect(now, &mut reports);
-        let over = !locked.get().session.has_link();
         let deadline = locked.get().session.poll_timeout().map(|deadline| deadline.at);
         locked.park_driver(cx);
         drop(locked);
-        for what in reports {
-            self.reporter.tell(&self.channel.id, what);
+        self.claim.reporter.tell_all(&channel.id, reports);
+        if is_over { Turn::Over { written } } else { Turn::GoOn { written, deadline } }
+    }
+
+    /// An empty tail owns no memory.
+    fn feed_tail(&mut self, locked: &mut Locked<'_, R>, now: Instant, reports: &mut Vec<What>) {
+        let bytes = std::mem::take(&mut self.tail);
+        self.tail = match locked.feed(now, &bytes, reports) {
+            0 => bytes,
+            consumed => bytes.get(consumed..).unwrap_or_default().to_vec(),
+        };
+    }
+
+    /// Writes, behind what the transport has not taken yet; what it does not take now is kept. Returns how much it took.
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        let mut kept = std::mem::take(&mut self.unsent);
+        let mut taken = self.offer(cx, &kept);
+        if taken < kept.len() {
+            kept.drain(..taken);
+            kept.extend_from_slice(bytes);
+            self.unsent = kept;
+        } else {
+            let of_new = self.offer(cx, bytes);
+            taken += of_new;
+            self.unsent.extend_from_slice(bytes.get(of_new..).unwrap_or_default());
         }
-        Turn { over, taken_over: false, written, deadline }
+        taken
     }
 
-    /// Keeps what was received and not consumed; an empty tail owns no memory.
-    fn keep_tail(&mut self, rest: &[u8]) {
-        self.tail = rest.to_vec();
-    }
-
-    /// Writes; what the transport does not take is kept. Returns how much it took.
-    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+    /// Lets the transport take what it takes at once.
+    fn offer(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty() && !self.broken) {
             match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(taken)) => at += taken,
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(taken @ 1..)) => at += taken,
+                Poll::Ready(Ok(0) | Err(_)) => self.broken = true,
                 Poll::Pending => break,
             }
         }
-        self.unsent.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        Ok(at)
+        self.unflushed |= at > 0;
+        at
     }
 
-    fn write_unsent(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
-        let unsent = std::mem::take(&mut self.unsent);
-        self.write(cx, &unsent)
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unflushed && !self.broken {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// One turn after the other until there is nothing to do.
-    fn poll_turns(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Poll<()> {
-        let mut transmitted = 0;
-        for _ in 0..TURNS {
-            let mut broken = false;
-            if !self.unsent.is_empty() {
-                match self.write_unsent(cx) {
-                    Ok(taken) => transmitted += taken,
-                    Err(_) => broken = true,
+    fn poll_turns(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Poll<End> {
+        let mut transmitted = self.write(cx, &[]);
+        for turn in 1..=TURNS {
+            let read = if self.backlogged { Read::Backlog } else { self.poll_read(cx, input) };
+            let (written, deadline) = match self.turn(cx, (read, input), transmitted, turn == TURNS, output) {
+                Turn::GoOn { written, deadline } => (written, deadline),
+                Turn::Over { written: 0 } => return Poll::Ready(End::Silent),
+                Turn::Over { written } => {
+                    self.write(cx, output.get(..written).unwrap_or_default());
+                    return Poll::Ready(End::Said);
                 }
-            }
-            let read = match () {
-                () if broken => Read::End,
-                () if self.backlogged => Read::Backlog,
-                () => self.poll_read(cx, input),
+                Turn::TakenOver => {
+                    self.yield_to_newer(cx, output);
+                    return Poll::Ready(End::Silent);
+                }
             };
-            let turn = self.turn(cx, &read, input, std::mem::take(&mut transmitted), output);
-            if turn.taken_over {
-                self.yield_to_newer(cx, output);
-                return Poll::Ready(());
-            }
-            match self.write(cx, output.get(..turn.written).unwrap_or_default()) {
-                Ok(taken) => transmitted = taken,
-                // Reading finds the end of the stream in the next turn.
-                Err(_) => self.unsent = Vec::new(),
-            }
-            if turn.over {
-                return Poll::Ready(());
-            }
-            if let Some(deadline) = turn.deadline.map(|deadline| self.clock.at(deadline)) {
+            transmitted = self.write(cx, output.get(..written).unwrap_or_default());
+            if let Some(deadline) = deadline.map(|deadline| self.clock.at(deadline)) {
                 // A timer that is due too early costs one idle turn, which is cheaper than to move it with every line.
                 if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
                     self.sleep.as_mut().reset(deadline);
                 }
             }
-            let idle = matches!(read, Read::Nothing | Read::Backlog) && turn.written == 0;
-            if idle && self.sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+            let has_read_all = match read {
+                Read::Nothing => true,
+                Read::Backlog => self.backlogged,
+                Read::Bytes { .. } | Read::End => false,
+            };
+            if has_read_all && written == 0 && transmitted == 0 {
+                let was_broken = self.broken;
+                let _ = self.flush(cx);
+                if self.broken == was_broken && self.sleep.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -232,25 +306,29 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         if let Some(check) = self.bye {
             output.resize(output.len().max(DATAGRAMS_MAX), 0);
             let length = write_bye(ByeCode::Takeover, 0, check, output);
-            let _ = self.write(cx, output.get(..length).unwrap_or_default());
+            self.write(cx, output.get(..length).unwrap_or_default());
+            let _ = self.flush(cx);
         }
-        self.unsent = Vec::new();
     }
 
     /// Drives the link to its end, says the last line, and gives the stream back.
     pub(crate) async fn run(mut self) -> Remains<S> {
-        std::future::poll_fn(|cx| {
-            INPUT.with_borrow_mut(|input| OUTPUT.with_borrow_mut(|output| self.poll_turns(cx, input, output)))
+        let end = std::future::poll_fn(|cx| {
+            let (mut input, mut output) = (INPUT.take(), OUTPUT.take());
+            let end = self.poll_turns(cx, &mut input, &mut output);
+            INPUT.set(input);
+            OUTPUT.set(output);
+            end
         })
         .await;
-        let farewell = std::future::poll_fn(|cx| {
-            // Kept output waits for the transport: `write` has left a waker there.
-            if self.write_unsent(cx).is_ok() && !self.unsent.is_empty() {
-                return Poll::Pending;
-            }
-            Pin::new(&mut self.stream).poll_flush(cx)
-        });
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
-        Remains { stream: self.stream, tail: self.tail, ended: self.ended }
+        if matches!(end, End::Said) {
+            // HL-0126, HL-0129, HL-0142
+            let farewell = std::future::poll_fn(|cx| {
+                self.write(cx, &[]);
+                if !self.unsent.is_empty() && !self.broken { Poll::Pending } else { self.flush(cx) }
+            });
+            let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        }
+        Remains { stream: self.stream, tail: self.tail, ended: self.ended || self.broken }
     }
 }

@@ -59,6 +59,11 @@ impl Doors {
         self.out.cancel();
     }
 
+    /// Waits until everybody is put out.
+    async fn slammed(&self) {
+        self.out.cancelled().await;
+    }
+
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         // HL-0113
         if self.half_open.fetch_add(1, Ordering::Relaxed) >= self.half_open_max {
@@ -111,46 +116,55 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, address)) => {
-                // HL-0110
+                // HL-0110, HL-0119
                 let Some(place) = doors.enter(address.ip()) else { continue };
                 // A line is worth sending at once; a failure only costs latency.
                 let _ = stream.set_nodelay(true);
-                let (registry, out) = (Arc::clone(&registry), doors.out.clone());
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = out.cancelled() => {}
-                        () = serve(stream, &registry, Some(place)) => {}
-                    }
-                });
+                let (registry, doors) = (Arc::clone(&registry), Arc::clone(&doors));
+                tasks.spawn(async move { serve(stream, &registry, &doors, Some(place)).await });
             }
+            // One connection went wrong before it was accepted; the next one is not its fault.
+            Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 // HL-0120
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Serves a stream from its hello to its end; on a checked stream, from hello to hello.
-pub(crate) async fn serve<S>(mut stream: S, registry: &Arc<Registry>, place: Option<Place>)
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
+}
+
+/// Serves a stream from its hello to its end; on a checked stream, from hello to hello. Ends when the doors are slammed.
+pub(crate) async fn serve<S>(stream: S, registry: &Arc<Registry>, doors: &Doors, place: Option<Place>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    tokio::select! {
+        biased;
+        () = doors.slammed() => {}
+        () = serve_links(stream, registry, place) => {}
+    }
+}
+
+async fn serve_links<S>(mut stream: S, registry: &Arc<Registry>, mut place: Option<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let check = registry.config.given.session.check;
     let mut tail = Vec::new();
-    let mut place = place;
     loop {
         // The greeting's own future is large and short-lived: it lives on the heap, the driver in the task.
-        let greeted = Box::pin(greet(&mut stream, registry, tail, check, place.as_ref())).await;
+        let greeted = Box::pin(greet(&mut stream, registry, &mut tail, check, place.as_ref())).await;
         drop(place.take());
         let (Admitted { channel, link }, rest) = match greeted {
             Greeted::Admitted(admitted, rest) => (admitted, rest),
             // A wire stays where it is, and may carry a better hello.
-            Greeted::Refused if check => {
-                tail = Vec::new();
-                continue;
-            }
+            Greeted::Refused if check => continue,
             Greeted::Refused | Greeted::Gone => return,
         };
         let driver = Driver::new(channel, registry.reporter.clone(), registry.clock, stream, link, rest);
@@ -170,8 +184,9 @@ enum Greeted {
     Gone,
 }
 
-/// Reads the first line and admits it, or turns it away.
-async fn greet<S>(stream: &mut S, registry: &Registry, tail: Vec<u8>, check: bool, place: Option<&Place>) -> Greeted
+/// Reads the first line and admits it, or turns it away. `first` holds what was received already, and afterwards what was received
+/// behind a line that was refused.
+async fn greet<S>(stream: &mut S, registry: &Registry, first: &mut Vec<u8>, check: bool, place: Option<&Place>) -> Greeted
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -180,24 +195,27 @@ where
             place.doors.turn_away();
         }
     };
-    let mut first = tail;
-    let read = read_greeting(stream, &mut first, check);
+    let read = read_greeting(stream, first, check);
     // HL-0111. A checked stream is a wire, which waits for its device for ever.
     let read = if check { Ok(read.await) } else { tokio::time::timeout(registry.config.given.limits.hello_timeout, read).await };
     let Ok(Ok(())) = read else {
         turn_away();
         return Greeted::Gone;
     };
-    let refusal = match Greeting::read(&first, check) {
+    let refusal = match Greeting::read(first, check) {
         Ok(Some((greeting, taken))) => match registry.admit(&greeting) {
             Ok(admitted) => return Greeted::Admitted(admitted, first.get(taken..).unwrap_or_default().to_vec()),
             // A classic peer would take an answer for a message.
             Err(refusal) => matches!(greeting, Greeting::Native(_)).then_some(refusal),
         },
         Ok(None) => None,
-        Err(code) => Some(Refusal::from(code)),
+        // HL-0031: the same, where it is too long or no text.
+        Err(code) => (check || [&b"HOLD/"[..], b"SEAL/"].iter().any(|&native| first.starts_with(native))).then(|| code.into()),
     };
+    // HL-0116
     turn_away();
+    let line = first.iter().position(|&byte| byte == b'\n').map_or(first.len(), |end| end + 1);
+    first.drain(..line);
     if let Some(Refusal { code, retry_ms }) = refusal {
         let mut buffer = [0; 128];
         let length = refuse(code, retry_ms, check, &mut buffer);
@@ -213,14 +231,11 @@ where
 /// Reads until `first` holds a greeting, or something that is none.
 async fn read_greeting<S: AsyncRead + Unpin>(stream: &mut S, first: &mut Vec<u8>, check: bool) -> io::Result<()> {
     loop {
+        if check {
+            skip_what_is_no_greeting(first);
+        }
         // HL-0112
         match Greeting::read(first, check) {
-            Ok(None) if check => {
-                // What is left of an earlier link has been skipped.
-                let skipped = first.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-                first.drain(..skipped);
-            }
-            Err(_) if check && !first.contains(&b'\n') => first.clear(),
             Ok(None) => {}
             Ok(Some(_)) | Err(_) => return Ok(()),
         }
@@ -228,5 +243,21 @@ async fn read_greeting<S: AsyncRead + Unpin>(stream: &mut S, first: &mut Vec<u8>
         if stream.read_buf(first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+    }
+}
+
+/// Forgets, of what came over a checked stream, whole lines that are no greeting, and the beginning of a line too long to be one.
+fn skip_what_is_no_greeting(first: &mut Vec<u8>) {
+    // HL-0099, HL-0102
+    let mut start = 0;
+    while let Some(end) = first.iter().skip(start).position(|&byte| byte == b'\n').map(|length| start + length + 1) {
+        if !matches!(Greeting::read(&first[start..end], true), Ok(None)) {
+            break;
+        }
+        start = end;
+    }
+    first.drain(..start);
+    if first.len() > HELLO_MAX && !first.contains(&b'\n') {
+        first.clear();
     }
 }

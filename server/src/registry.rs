@@ -5,11 +5,12 @@ use crate::clock::{Clock, random};
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
 use crate::report::{Reporter, What};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Mutex, lock};
 use holdline_proto::{
-    Greeting, Incarnation, RefusalCode, Server as ServerRole, Session, TakeoverGuard, VecOutbox, classic, native,
+    DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, Session, TakeoverGuard, VecOutbox, classic, native,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// All sessions of a server.
@@ -21,13 +22,14 @@ pub(crate) struct Registry {
     /// Drawn once for the program: every session says the same.
     boot: u64,
     entries: Mutex<Entries>,
-    /// Told when a session appears, or the server closes.
-    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     sessions: HashMap<Arc<str>, Entry>,
+    /// Sessions that somebody waits for: told when they appear, or the server closes. One entry for each, so that ten thousand who
+    /// wait are not all woken ten thousand times.
+    awaited: HashMap<Arc<str>, Arc<Notify>>,
     /// While set, hellos are refused; the server is shutting down.
     closing: bool,
 }
@@ -63,9 +65,9 @@ impl Registry {
             config,
             clock: Clock::new(),
             reporter: Reporter::new(),
+            // HL-0020
             boot: random(),
             entries: Mutex::default(),
-            changed: Notify::new(),
         }
     }
 
@@ -77,30 +79,32 @@ impl Registry {
         lock(&self.entries).sessions.values().map(|entry| Arc::clone(&entry.channel)).collect()
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        lock(&self.entries).closing
-    }
-
     /// From now on every hello is refused.
     pub(crate) fn close(&self) {
-        lock(&self.entries).closing = true;
-        self.changed.notify_waiters();
+        let mut entries = lock(&self.entries);
+        entries.closing = true;
+        for awaited in entries.awaited.drain() {
+            awaited.1.notify_waiters();
+        }
     }
 
-    /// Waits until `find` finds what it looks for; `None` if the server closes first.
-    pub(crate) async fn wait<T>(&self, mut find: impl FnMut(&Self) -> Option<T>) -> Option<T> {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            if let Some(found) = find(self) {
-                return Some(found);
+    /// The session of a client as soon as there is one; `None` if the server closes first.
+    pub(crate) async fn wait(&self, id: &str) -> Option<Arc<Channel<ServerRole>>> {
+        // Dropped last, when the handle on the notification is gone.
+        let _forget = Awaiting { registry: self, id };
+        let appears = {
+            let mut entries = lock(&self.entries);
+            if let Some(entry) = entries.sessions.get(id) {
+                return Some(Arc::clone(&entry.channel));
             }
-            if self.is_closing() {
+            if entries.closing {
                 return None;
             }
-            changed.await;
-        }
+            // Whoever notifies from here on notifies this one: the lock is held.
+            Arc::clone(entries.awaited.entry(id.into()).or_default()).notified_owned()
+        };
+        appears.await;
+        self.get(id)
     }
 
     /// Lets a greeting in, or says why not; the session has taken up the link when this returns.
@@ -118,7 +122,7 @@ impl Registry {
         let now = self.clock.now();
         // HL-0125
         if entries.closing {
-            return Err(Refusal { code: RefusalCode::Closing, retry_ms: config.limits.busy_retry_ms });
+            return Err(self.come_back_later(RefusalCode::Closing));
         }
         let unknown = !config.expected.is_empty() && !config.expected.contains(id);
         if !entries.sessions.contains_key(id) {
@@ -131,22 +135,22 @@ impl Registry {
             }
             // HL-0115
             if entries.sessions.len() >= config.limits.sessions {
-                return Err(Refusal { code: RefusalCode::Busy, retry_ms: config.limits.busy_retry_ms });
+                return Err(self.come_back_later(RefusalCode::Busy));
             }
             let id: Arc<str> = id.into();
             let session = self.session(profile, self.config.outbox());
             let channel = Arc::new(Channel::new(Arc::clone(&id), session, config.limits.inbox));
+            if let Some(awaited) = entries.awaited.remove(&id) {
+                awaited.notify_waiters();
+            }
             entries.sessions.insert(id, Entry { channel, guard: TakeoverGuard::new() });
         }
         let Some(entry) = entries.sessions.get_mut(id) else { return Err(RefusalCode::Busy.into()) };
         let channel = Arc::clone(&entry.channel);
         let mut reports = Vec::new();
         let mut locked = channel.lock();
-        let state = locked.get();
-        if state.is_closed() {
-            return Err(RefusalCode::Closing.into());
-        }
-        let (live, timeout_ms) = (state.session.has_link(), state.session.timeout_ms());
+        let session = &locked.get().session;
+        let (live, timeout_ms) = (session.has_link(), session.timeout_ms());
         // HL-0123, HL-0124
         if let Err(retry_ms) = entry.guard.admit(now, boot, live, timeout_ms) {
             drop(locked);
@@ -155,10 +159,13 @@ impl Registry {
         }
         drop(entries);
         let link = locked.begin_link(
-            |state| {
+            |state, reports| {
                 // HL-0013
                 if matches!(state.session, Session::Native(_)) != boot.is_some() {
                     state.session = self.session(profile, state.move_outbox(self.config.outbox()));
+                    if live {
+                        state.go_down(now, DownReason::Takeover, reports);
+                    }
                 }
                 let taken = state.session.handle_greeting(now, random(), greeting);
                 debug_assert_eq!(taken, Ok(()), "the session has the greeting's profile");
@@ -167,11 +174,17 @@ impl Registry {
             &mut reports,
         );
         drop(locked);
-        for what in reports {
-            self.reporter.tell(&channel.id, what);
+        self.reporter.tell_all(&channel.id, reports);
+        match link {
+            Some(link) => Ok(Admitted { channel, link }),
+            // The application has closed this line for good.
+            None => Err(RefusalCode::Closing.into()),
         }
-        self.changed.notify_waiters();
-        Ok(Admitted { channel, link })
+    }
+
+    /// HL-0128: those who are turned away together do not come back together.
+    fn come_back_later(&self, code: RefusalCode) -> Refusal {
+        Refusal { code, retry_ms: spread(self.config.given.limits.busy_retry_ms) }
     }
 
     fn session(&self, profile: Profile, outbox: VecOutbox) -> Session<ServerRole, VecOutbox> {
@@ -184,4 +197,25 @@ impl Registry {
             Profile::Classic(flavour) => Session::Classic(classic::Session::new(ServerRole, flavour, config, outbox)),
         }
     }
+}
+
+/// A call that waits for a session to appear; the last one to give up leaves no trace.
+struct Awaiting<'r> {
+    registry: &'r Registry,
+    id: &'r str,
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        let mut entries = lock(&self.registry.entries);
+        if entries.awaited.get(self.id).is_some_and(|awaited| Arc::strong_count(awaited) == 1) {
+            entries.awaited.remove(self.id);
+        }
+    }
+}
+
+/// A time between `ms` and twice that, so that clients which are sent away together do not return together.
+pub(crate) fn spread(ms: u32) -> u32 {
+    let extra = (u128::from(random()) * (u128::from(ms) + 1)) >> 64;
+    ms.saturating_add(u32::try_from(extra).unwrap_or(0))
 }

@@ -1,7 +1,8 @@
 //! What the operator is told: one stream of events for all sessions of a server, or for one client.
 
-use crate::sync::Arc;
 use holdline_proto::{DownReason, Event, PeerFault, RefusalCode};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -55,23 +56,42 @@ const BACKLOG: usize = 4_096;
 
 /// Where reports go.
 #[derive(Clone, Debug)]
-pub(crate) struct Reporter(broadcast::Sender<Report>);
+pub(crate) struct Reporter {
+    reports: broadcast::Sender<Report>,
+    faults: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
 
 impl Reporter {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self { reports: broadcast::Sender::new(BACKLOG), faults: Arc::default() }
     }
 
     pub(crate) fn tell(&self, client: &Arc<str>, what: What) {
+        // HL-0158
         tracing::debug!(client = %client.escape_debug(), ?what);
-        if self.0.receiver_count() > 0 {
+        if let What::Fault(fault) = what {
+            // HL-0142
+            *self.faults.lock().unwrap_or_else(PoisonError::into_inner).entry(fault.code()).or_default() += 1;
+        }
+        if self.reports.receiver_count() > 0 {
             // A receiver that went away meanwhile is no loss.
-            let _ = self.0.send(Report { client: Arc::clone(client), what });
+            let _ = self.reports.send(Report { client: Arc::clone(client), what });
         }
     }
 
+    pub(crate) fn tell_all(&self, client: &Arc<str>, reports: Vec<What>) {
+        for what in reports {
+            self.tell(client, what);
+        }
+    }
+
+    /// How often peers violated the protocol, by the name of the fault.
+    pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn subscribe(&self) -> Reports {
-        Reports(self.0.subscribe())
+        Reports(self.reports.subscribe())
     }
 }
 

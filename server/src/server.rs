@@ -1,13 +1,13 @@
 //! The server: a listener in front of the sessions.
 
-use crate::clock::random;
 use crate::config::{InvalidConfig, ServerConfig};
 use crate::connection::Connection;
 use crate::error::Closed;
 use crate::listener::{self, Doors};
-use crate::registry::Registry;
+use crate::registry::{Registry, spread};
 use crate::report::Reports;
 use holdline_proto::{ByeCode, Outbox};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,11 +102,11 @@ impl Server {
     }
 
     /// Serves one stream that the caller has opened (a serial line, a TLS connection, one end of a pipe) until it ends. On a stream
-    /// with checksums, one call serves link after link.
+    /// with checksums, one call serves link after link, until the server has shut down.
     ///
     /// Dropping the future closes the stream; the session stays.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
-        listener::serve(stream, &self.inner.registry, None).await;
+        listener::serve(stream, &self.inner.registry, &self.inner.doors, None).await;
     }
 
     /// The line to a client, as soon as it has made contact for the first time; at once if it has.
@@ -116,7 +116,7 @@ impl Server {
     /// # Errors
     /// [`Closed`] if the server shuts down first.
     pub async fn client(&self, id: &str) -> Result<Connection, Closed> {
-        let channel = self.inner.registry.wait(|registry| registry.get(id)).await.ok_or(Closed)?;
+        let channel = self.inner.registry.wait(id).await.ok_or(Closed)?;
         Ok(Connection::new(channel, self.inner.registry.clock))
     }
 
@@ -160,10 +160,16 @@ impl Server {
         self.inner.doors.turned_away()
     }
 
+    /// How often peers violated the protocol since the start, by the name of the fault.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.inner.registry.reporter.faults()
+    }
+
     /// Ends every link in order. The sessions stay: clients come back after `retry`, spread over as long again.
     pub fn close_all(&self, retry: Duration) {
         for channel in self.inner.registry.all() {
-            channel.lock().close_link(ByeCode::Closing, spread(retry));
+            // HL-0128
+            channel.lock().close_link(ByeCode::Closing, spread(milliseconds(retry)));
         }
     }
 
@@ -191,22 +197,20 @@ impl Server {
         let left = undelivered();
         for channel in &channels {
             // HL-0126, HL-0128
-            channel.lock().close(ByeCode::Closing, spread(retry));
+            channel.lock().close(ByeCode::Closing, spread(milliseconds(retry)));
         }
         self.inner.tasks.close();
         // HL-0127
-        if tokio::time::timeout(bound / 2, self.inner.tasks.wait()).await.is_err() {
-            self.inner.doors.slam();
-        }
+        let _ = tokio::time::timeout(bound / 2, self.inner.tasks.wait()).await;
+        self.inner.doors.slam();
+        // Nothing waits for a peer any more: they are gone as soon as they had their turn.
+        self.inner.tasks.wait().await;
         left
     }
 }
 
-/// A time between `retry` and twice that, in milliseconds.
-fn spread(retry: Duration) -> u32 {
-    let ms = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
-    let extra = (u128::from(random()) * (u128::from(ms) + 1)) >> 64;
-    ms.saturating_add(u32::try_from(extra).unwrap_or(0))
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 impl Drop for Inner {

@@ -1,9 +1,9 @@
-//! The locks that handles and driver share; loom's while their interleavings are explored.
+//! The lock that handles and driver share; loom's while their interleavings are explored.
 
 #[cfg(holdline_loom)]
-pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(holdline_loom))]
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Locks, also after another thread has panicked with the lock: every critical section leaves the state whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
