@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 #![allow(clippy::panic, reason = "a story that cannot go on ends its test")]
 
+pub mod lone;
 pub mod original;
 pub mod recording;
 
@@ -97,7 +98,7 @@ struct Hole {
 /// Plays `recording` with a session of ours in the place of `R`'s side.
 pub fn replay<R: Plays>(recording: &Recording, build: impl Fn(Config) -> Config) -> Story {
     let flavour = recording.flavour;
-    let base = Config::new().timeout_ms(flavour.default_timeout_ms()).max_line(32_768);
+    let base = Config::new().timeout_ms(recording.timeout_ms).max_line(32_768);
     let config = build(base).validate().expect("the test's configuration is in range");
     let mut replay = Replay::<R> {
         now: 0,
@@ -188,10 +189,9 @@ impl<R: Plays> Replay<R> {
 
     fn take_up(&mut self) {
         let now = self.instant();
-        self.listen();
-        self.peer.link_ends(self.now);
         R::connected(&mut self.session, now);
-        self.owed.clear();
+        // A takeover ends the old link.
+        self.listen();
         self.is_dead = false;
         self.peer.link_opens(self.now);
     }

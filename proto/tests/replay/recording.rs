@@ -70,6 +70,7 @@ pub enum Row {
 #[derive(Clone, Debug)]
 pub struct Recording {
     pub flavour: Flavour,
+    pub timeout_ms: u32,
     pub rows: Vec<(u64, Row)>,
 }
 
@@ -79,7 +80,9 @@ impl Recording {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(format!("{name}.txt"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let flavour = if name.contains("2019_") { Flavour::V2019 } else { Flavour::V2020 };
-        Self { flavour, rows: text.lines().map(row).collect() }
+        let (first, rows) = text.split_once('\n').expect("a recording has rows");
+        let timeout_ms = first.strip_prefix("0 timeout ").and_then(|ms| ms.parse().ok()).expect("the first row is the timeout");
+        Self { flavour, timeout_ms, rows: rows.lines().map(row).collect() }
     }
 
     /// The texts that the application of `side` sent, in order.
@@ -116,33 +119,6 @@ impl Recording {
             }
         }
         texts
-    }
-
-    /// The blank lines that a recorder has left out, put back: none of the originals is silent for longer than half a timeout.
-    pub fn with_every_keepalive(mut self) -> Self {
-        let rhythm = u64::from(self.flavour.default_timeout_ms()) / 2;
-        for from in [Side::Client, Side::Server] {
-            let mut last: Option<(u32, u64)> = None;
-            let mut index = 0;
-            while let Some((at, row)) = self.rows.get(index) {
-                let at = *at;
-                match row {
-                    Row::Open { link } => last = Some((*link, at)),
-                    Row::Close { .. } | Row::Hole { .. } => last = None,
-                    Row::Bytes { from: sender, link, .. } if *sender == from => last = last.map(|_| (*link, at)),
-                    _ => {}
-                }
-                if let Some((link, since)) = last
-                    && at > since + rhythm
-                {
-                    let blank = Row::Bytes { fate: Fate::Passed, from, link, bytes: b"\n".to_vec() };
-                    self.rows.insert(index, (since + rhythm, blank));
-                    last = Some((link, since + rhythm));
-                }
-                index += 1;
-            }
-        }
-        self
     }
 
     /// When the original told the application of `side` that the link is down.

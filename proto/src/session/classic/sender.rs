@@ -2,7 +2,7 @@
 
 use super::frames;
 use super::ids::{Set, id_at};
-use crate::frame::Writer;
+use crate::frame::{SEQ_LIMIT, Writer};
 use crate::outbox::{Full, Outbox};
 use crate::time::{Deadline, Instant, Timer};
 
@@ -57,13 +57,15 @@ pub(crate) struct Blocked {
 
 impl<O: Outbox> Sending<O> {
     pub(crate) fn restore(flight: Flight, outbox: O) -> Self {
+        // What storage says is not trusted further than arithmetic allows.
+        let next = flight.next.min(SEQ_LIMIT);
         let messages = Set::from_words(flight.messages);
         let open = messages.and(Set::from_words(flight.open));
         Self {
             outbox,
-            acked: flight.acked,
-            next: flight.next,
-            first: flight.first.clamp(flight.next.saturating_sub(IN_FLIGHT_MAX), flight.next),
+            acked: flight.acked.min(SEQ_LIMIT),
+            next,
+            first: flight.first.clamp(next.saturating_sub(IN_FLIGHT_MAX), next),
             messages,
             open,
             due: open,
