@@ -1,8 +1,9 @@
 //! The `holdline-server` command.
 
+mod command;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    eprintln!("holdline-server {}: it does not listen yet", env!("CARGO_PKG_VERSION"));
-    ExitCode::FAILURE
+    command::run()
 }
