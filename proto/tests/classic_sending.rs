@@ -1,10 +1,20 @@
 //! What a classic sender puts on the wire: ids, order, what is in flight, repeats on a new link (SPEC.md, 4.2 to 4.4).
 mod replay;
 
-use holdline_proto::classic::Flavour::{V2019, V2020};
+use holdline_proto::classic::Flavour::{self, V2019, V2020};
 use holdline_proto::classic::{Session, Snapshot};
 use holdline_proto::{Client, DownReason, Event, Outbox as _, PeerFault, SendError, Server, SliceOutbox};
 use replay::lone::Lone;
+
+/// A session, not in order, whose message 0 is done with; its number is 1.
+fn past_message_0(flavour: Flavour) -> Lone<Server> {
+    let mut lone = Lone::<Server>::up(flavour, |c| c.in_order(false));
+    lone.sends("first");
+    lone.says();
+    lone.hears("00\n");
+    lone.events.clear();
+    lone
+}
 
 // HL-0028
 #[test]
@@ -41,43 +51,55 @@ fn in_order_the_next_message_waits_for_the_ack_of_the_one_before() {
 // HL-0037, HL-0039
 #[test]
 fn not_in_order_at_most_100_ids_are_in_flight() {
-    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    let mut lone = past_message_0(V2020);
     for index in 0..150 {
         lone.sends(&format!("m{index}"));
     }
     assert_eq!(lone.tells().len(), 100);
-    for id in 1..100 {
+    for id in 2..=100 {
         lone.hears(&format!("{id:02x}\n"));
     }
-    assert_eq!((lone.tells().len(), lone.session.acked()), (0, 0), "the oldest holds the others back");
+    assert_eq!((lone.tells().len(), lone.session.acked()), (0, 1), "the oldest holds the others back");
+    lone.hears("01\n");
+    assert_eq!((lone.tells().len(), lone.session.acked()), (50, 101));
+}
+
+// HL-0039: across links its repeat is a power cycle for the peer, which forgets all ids that came before it.
+#[test]
+fn nothing_is_in_flight_beside_message_0() {
+    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    for text in ["a", "b", "c"] {
+        lone.sends(text);
+    }
+    assert_eq!(lone.tells(), ["00a"]);
     lone.hears("00\n");
-    assert_eq!((lone.tells().len(), lone.session.acked()), (50, 100));
+    assert_eq!(lone.tells(), ["01b", "02c"]);
 }
 
 #[test]
 fn acks_out_of_order_are_told_as_far_as_there_is_no_gap() {
-    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    let mut lone = past_message_0(V2020);
     for text in ["a", "b", "c", "d"] {
         lone.sends(text);
     }
     lone.says();
-    lone.hears("02\n03\n");
+    lone.hears("03\n04\n");
     assert_eq!(lone.events, []);
-    lone.hears("00\n");
-    assert_eq!(lone.events, [Event::Acked(1)]);
     lone.hears("01\n");
-    assert_eq!(lone.events, [Event::Acked(1), Event::Acked(4)]);
+    assert_eq!(lone.events, [Event::Acked(2)]);
+    lone.hears("02\n");
+    assert_eq!(lone.events, [Event::Acked(2), Event::Acked(5)]);
 }
 
 // HL-0040
 #[test]
 fn what_is_unacked_comes_first_on_a_new_link_in_order_and_with_its_ids() {
-    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    let mut lone = past_message_0(V2020);
     for text in ["a", "b", "c", "d"] {
         lone.sends(text);
     }
     lone.says();
-    lone.hears("01\n");
+    lone.hears("02\n");
     lone.session.handle_disconnected(lone.instant());
     lone.listens();
     lone.sends("e");
@@ -86,7 +108,7 @@ fn what_is_unacked_comes_first_on_a_new_link_in_order_and_with_its_ids() {
     lone.connects();
     lone.hears("\n");
     lone.waits(200);
-    assert_eq!(lone.tells(), ["00a", "02c", "03d", "04e"]);
+    assert_eq!(lone.tells(), ["01a", "03c", "04d", "05e"]);
 }
 
 // HL-0040
@@ -318,23 +340,23 @@ fn a_new_link_takes_over() {
 
 #[test]
 fn a_restored_sender_repeats_what_was_in_flight_with_its_ids() {
-    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    let mut lone = past_message_0(V2020);
     for text in ["a", "b", "c"] {
         lone.sends(text);
     }
     lone.says();
-    lone.hears("01\n00\n");
+    lone.hears("02\n01\n");
     lone.sends("d");
-    assert_eq!(lone.tells(), ["03d"]);
+    assert_eq!(lone.tells(), ["04d"]);
     let (snapshot, outbox) = (lone.session.snapshot(), lone.session.outbox().clone());
     let mut lone = Lone::<Server>::restored(V2020, |c| c.in_order(false), snapshot, outbox);
     lone.sends("e");
     lone.connects();
     lone.hears("\n");
     lone.waits(200);
-    assert_eq!(lone.tells(), ["02c", "03d", "04e"]);
-    lone.hears("02\n03\n04\n");
-    assert_eq!(lone.session.acked(), 5);
+    assert_eq!(lone.tells(), ["03c", "04d", "05e"]);
+    lone.hears("03\n04\n05\n");
+    assert_eq!(lone.session.acked(), 6);
 }
 
 #[test]

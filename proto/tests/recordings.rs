@@ -33,6 +33,8 @@ enum What {
     ReorderedThere,
     /// The other application is given this message twice.
     TwiceThere(&'static str),
+    /// The other application is not given these messages.
+    NotThere(&'static [&'static str]),
     /// The session refuses a message of our application.
     Refused(SendError),
 }
@@ -60,20 +62,20 @@ const EXCEPTIONS: [Exception; 18] = [
     },
     Exception {
         recording: "2019_13_client_reboot_halfopen",
+        side: Side::Client,
+        what: What::NotThere(&["C000001", "C000002"]),
+        why: "our program is killed while message 0 does not count as delivered yet (T is 6 s here), and nothing goes beside that",
+    },
+    Exception {
+        recording: "2019_13_client_reboot_halfopen",
+        side: Side::Client,
+        what: What::NotThere(&["G000001"]),
+        why: "the recording ends before message 0 of the new life counts as delivered",
+    },
+    Exception {
+        recording: "2019_13_client_reboot_halfopen",
         side: Side::Server,
         what: What::TwiceThere("S000000"),
-        why: "the client restarted before it counted as delivered, and a restarted 2019 client knows nothing",
-    },
-    Exception {
-        recording: "2019_13_client_reboot_halfopen",
-        side: Side::Server,
-        what: What::TwiceThere("S000001"),
-        why: "the client restarted before it counted as delivered, and a restarted 2019 client knows nothing",
-    },
-    Exception {
-        recording: "2019_13_client_reboot_halfopen",
-        side: Side::Server,
-        what: What::TwiceThere("S000002"),
         why: "the client restarted before it counted as delivered, and a restarted 2019 client knows nothing",
     },
     Exception {
@@ -257,6 +259,9 @@ fn check_delivered(story: &Story, exceptions: &[&Exception]) {
     assert_eq!(refusals.next(), None, "nothing was refused");
     let mut expected = story.sent.clone();
     for exception in exceptions {
+        if let What::NotThere(begins) = exception.what {
+            expected.retain(|text| !begins.iter().any(|begin| text.starts_with(begin)));
+        }
         if let What::TwiceThere(begin) = exception.what {
             let index = expected.iter().position(|text| text.starts_with(begin)).expect("our application sent it");
             expected.insert(index, expected[index].clone());

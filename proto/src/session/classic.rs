@@ -48,6 +48,9 @@ impl Flavour {
 /// - [`Event::Acked`] under 2019 means: a timeout has passed since the message was written, and the peer was heard after the
 ///   first half of it. There is no better proof on that wire.
 /// - [`Event::PeerReset`] means that the peer used id 0, which it does once, after power-up.
+/// - Without [`Config::in_order`](crate::Config::in_order) up to 100 messages are on their way at once, but nothing goes beside the
+///   very first: its repeat on a new link makes the peer forget all ids. One timer serves them all, so that a message is repeated
+///   after the timeout and a quarter of it at most; in order after the timeout exactly.
 /// - There is no goodbye: after a fault the transport is just closed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Session<R, O> {

@@ -151,8 +151,10 @@ impl<O: Outbox> Sending<O> {
                 index += usize::from(self.messages.contains(place));
             }
         }
-        // HL-0037, HL-0038, HL-0039
-        while self.next - self.first < if in_order { 1 } else { IN_FLIGHT_MAX } && self.in_flight() < self.outbox.len() {
+        // HL-0037, HL-0038, HL-0039. Nothing goes beside message 0, whose repeat would make the peer forget the others.
+        while self.next - self.first < if in_order || self.first == 0 { 1 } else { IN_FLIGHT_MAX }
+            && self.in_flight() < self.outbox.len()
+        {
             // HL-0029
             self.write_message(writer, now, max_text, self.in_flight(), self.next)?;
             self.messages.insert(self.next);
