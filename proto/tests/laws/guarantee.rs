@@ -36,9 +36,8 @@ fn ordinary() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(1_u32), Just(500), Just(1_000), Just(2_000), Just(5_000)].prop_map(Step::Wait),
         1 => side().prop_map(Step::Lose),
         1 => Just(Step::GreetAgain),
-        // Both talk until all is said: otherwise most links would never come up.
-        2 => Just(Step::Hear(Side::Server, usize::MAX)),
-        2 => Just(Step::Hear(Side::Client, usize::MAX)),
+        // Otherwise most links would never come up.
+        2 => Just(Step::Talk),
     ]
 }
 
@@ -47,7 +46,7 @@ fn restarting() -> impl Strategy<Value = Step> {
 }
 
 fn rolling_back() -> impl Strategy<Value = Step> {
-    prop_oneof![24 => ordinary(), 1 => side().prop_map(Step::Restart), 2 => side().prop_map(Step::Backup), 1 => side().prop_map(Step::RollBack)]
+    prop_oneof![12 => ordinary(), 1 => side().prop_map(Step::Restart), 2 => side().prop_map(Step::Backup), 1 => side().prop_map(Step::RollBack)]
 }
 
 fn holds(setting: Setting, steps: Vec<Step>) {
@@ -63,27 +62,27 @@ proptest! {
     #![proptest_config(cases(250))]
 
     #[test]
-    fn breaks_lose_and_repeat_nothing(setting in setting(false), steps in prop::collection::vec(ordinary(), 0..120)) {
+    fn breaks_lose_and_repeat_nothing(setting in setting(false), steps in prop::collection::vec(ordinary(), 0..60)) {
         holds(setting, steps);
     }
 
     #[test]
-    fn restarts_cost_only_what_was_not_acked(setting in setting(false), steps in prop::collection::vec(restarting(), 0..150)) {
+    fn restarts_cost_only_what_was_not_acked(setting in setting(false), steps in prop::collection::vec(restarting(), 0..80)) {
         holds(setting, steps);
     }
 
     #[test]
-    fn rolled_back_memories_cost_only_what_they_forgot(setting in setting(false), steps in prop::collection::vec(rolling_back(), 0..150)) {
+    fn rolled_back_memories_cost_only_what_they_forgot(setting in setting(false), steps in prop::collection::vec(rolling_back(), 0..80)) {
         holds(setting, steps);
     }
 
     #[test]
-    fn lost_lines_on_a_checked_stream_cost_nothing(setting in setting(true), steps in prop::collection::vec(ordinary(), 0..120)) {
+    fn lost_lines_on_a_checked_stream_cost_nothing(setting in setting(true), steps in prop::collection::vec(ordinary(), 0..60)) {
         holds(setting, steps);
     }
 
     #[test]
-    fn lost_lines_and_restarts_cost_only_what_was_not_acked(setting in setting(true), steps in prop::collection::vec(rolling_back(), 0..150)) {
+    fn lost_lines_and_restarts_cost_only_what_was_not_acked(setting in setting(true), steps in prop::collection::vec(rolling_back(), 0..80)) {
         holds(setting, steps);
     }
 }

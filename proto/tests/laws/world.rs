@@ -49,6 +49,8 @@ pub(crate) enum Step {
     /// The program starts again with the copy.
     RollBack(Side),
     Wait(u32),
+    /// Both sides are connected for a while, and accept what comes.
+    Talk,
 }
 
 /// What both sides are like.
@@ -330,6 +332,18 @@ impl World {
                     at!(self, side, |end, ledger, now| end.call(ledger, |session| session.handle_timeout(now)));
                 }
             }
+            Step::Talk => self.talk(4),
+        }
+    }
+
+    fn talk(&mut self, rounds: usize) {
+        self.step(Step::Connect);
+        for _ in 0..rounds {
+            for side in [Side::Client, Side::Server] {
+                self.step(Step::Speak(side));
+                self.step(Step::Hear(side.other(), usize::MAX));
+                self.step(Step::Accept(side.other(), usize::MAX));
+            }
         }
     }
 
@@ -401,19 +415,12 @@ impl World {
         for _ in 0..8 {
             self.step(Step::Break(Side::Client));
             self.step(Step::Break(Side::Server));
-            self.step(Step::Connect);
-            for _ in 0..40 {
-                for side in [Side::Client, Side::Server] {
-                    self.step(Step::Speak(side));
-                    self.step(Step::Accept(side, usize::MAX));
-                }
-                self.step(Step::Hear(Side::Server, usize::MAX));
-                self.step(Step::Hear(Side::Client, usize::MAX));
-            }
-            if self.client.holds().is_empty() && self.server.holds().is_empty() && self.client.session.is_up() {
+            self.talk(40);
+            if self.client.session.is_up() && self.server.session.is_up() {
                 break;
             }
         }
+        assert!(self.client.session.is_up() && self.server.session.is_up(), "the sessions do not come together");
         assert_eq!((self.client.holds(), self.server.holds()), (vec![], vec![]), "something is never acked");
         let [ups, downs] = &self.ledgers;
         for (ledger, taken) in [(ups, &self.server.taken), (downs, &self.client.taken)] {
