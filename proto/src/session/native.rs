@@ -285,7 +285,9 @@ impl<R: Role, O: Outbox> Session<R, O> {
         if self.has_link() {
             self.link.retry_ms = retry_ms;
             let ack = self.link.due.has(Due::ACK);
-            self.end_link(DownReason::Closed, Some(code));
+            // HL-0024: before the welcome a client says nothing but its hello.
+            let bye = (self.link.phase != Phase::Hello).then_some(code);
+            self.end_link(DownReason::Closed, bye);
             // HL-0126: what the application accepted is said before the goodbye.
             if ack {
                 self.link.due.add(Due::ACK);
