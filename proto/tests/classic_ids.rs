@@ -289,6 +289,21 @@ fn an_id_that_is_still_held_is_not_taken_again() {
     }
 }
 
+// HL-0042
+#[test]
+fn the_ack_of_an_id_that_was_passed_over_would_be_that_of_its_next_message() {
+    let mut session = receiver(Flavour::V2020);
+    let held = hear(&mut session, 1).expect("new");
+    for id in 2..=255 {
+        assert!(takes(&mut session, id));
+    }
+    assert!(takes(&mut session, 5), "1 to 4 were lost");
+    said(&mut session);
+    assert!(session.accept(held));
+    assert_eq!(said(&mut session), "");
+    assert!(takes(&mut session, 1), "the lost one comes again");
+}
+
 // HL-0033
 #[test]
 fn a_restored_list_knows_what_was_accepted_and_nothing_else() {

@@ -328,6 +328,36 @@ fn closing_says_the_acks_that_are_owed_and_nothing_else() {
     assert_eq!(lone.says(), "");
 }
 
+// HL-0004
+#[test]
+fn nothing_is_said_without_a_link_or_for_an_earlier_one() {
+    let mut lone = Lone::<Server>::up(V2020, |c| c);
+    lone.hears("00on\n");
+    lone.session.handle_disconnected(lone.instant());
+    assert_eq!(lone.says(), "", "the transport is gone");
+    lone.connects();
+    lone.says();
+    lone.hears("01off\n");
+    lone.session.close();
+    lone.connects();
+    assert_eq!(lone.says(), "\n", "nobody wrote the ack while there was time");
+}
+
+// HL-0046
+#[test]
+fn what_is_acked_before_it_is_written_again_is_not_written_again() {
+    let mut lone = past_message_0(V2020);
+    for text in ["a", "b", "c"] {
+        lone.sends(text);
+    }
+    lone.says();
+    lone.session.handle_disconnected(lone.instant());
+    lone.connects();
+    lone.hears("01\n03\n");
+    lone.waits(200);
+    assert_eq!(lone.tells(), ["02b"]);
+}
+
 // HL-0122
 #[test]
 fn a_new_link_takes_over() {

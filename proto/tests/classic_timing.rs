@@ -274,6 +274,61 @@ fn of_several_2020_messages_each_is_repeated_after_a_timeout_and_a_quarter_at_mo
     assert!(repeated >= 40);
 }
 
+// HL-0045: a place in flight is used again 128 messages later, and begins a time of its own.
+#[test]
+fn a_message_is_not_repeated_early_because_of_one_that_went_before() {
+    let mut lone = Lone::<Server>::up(V2020, |c| c.in_order(false));
+    lone.sends("m");
+    lone.says();
+    lone.hears("00\n");
+    // One is always open, so that the timer never rests.
+    let mut last = 0;
+    for (upto, wait) in [(80, 1_200), (208, 1_999)] {
+        for id in last + 1..=upto {
+            lone.sends("m");
+            assert_eq!(lone.tells(), [format!("{id:02x}m")]);
+            if id > 1 {
+                lone.hears(&format!("{:02x}\n", id - 1));
+            }
+        }
+        last = upto;
+        lone.waits_while_the_peer_lives(wait);
+        assert_eq!(lone.tells(), [""; 0]);
+    }
+    lone.waits_while_the_peer_lives(501);
+    assert_eq!(lone.tells(), ["d0m"]);
+}
+
+// HL-0026
+#[test]
+fn the_id_line_is_a_write_of_its_own_even_if_it_is_late() {
+    for flavour in [V2019, V2020] {
+        let mut lone = Lone::<Client>::new(flavour, |c| c);
+        lone.connects();
+        lone.now += 600;
+        lone.session.handle_timeout(lone.instant());
+        let mut buffer = [0; 64];
+        assert_eq!(lone.session.poll_transmit(&mut buffer), 2);
+        assert_eq!(lone.session.poll_transmit(&mut buffer), 1);
+        assert_eq!(&buffer[..1], b"\n");
+    }
+}
+
+// HL-0050
+#[test]
+fn a_line_that_waits_for_the_transport_is_sign_of_life_enough() {
+    let mut lone = Lone::<Client>::up(V2020, |c| c);
+    lone.sends("stuck");
+    let mut buffer = [0; 64];
+    assert_eq!(lone.session.poll_transmit(&mut buffer), 8);
+    lone.now += 600;
+    lone.session.handle_timeout(lone.instant());
+    assert_eq!(lone.session.poll_transmit(&mut buffer), 0);
+    lone.session.handle_transmitted(lone.instant(), 8);
+    to_the_millisecond(&mut lone, 500);
+    assert_eq!(lone.says(), "\n");
+}
+
 // HL-0054
 #[test]
 fn a_2019_message_counts_as_delivered_after_a_timeout_with_a_sign_of_life_in_its_second_half() {
