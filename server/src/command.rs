@@ -14,7 +14,7 @@ mod serve;
 mod settings;
 mod signals;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
 use std::ffi::OsString;
 use std::io::Write;
@@ -56,9 +56,10 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse_from(with_command(std::env::args_os().collect())) {
+    let arguments = with_command(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => return fail(&Failure::Usage(one_line(&error))),
+        Err(error) if error.use_stderr() => return fail(&Failure::Usage(one_line(&error, &arguments))),
         Err(help) => {
             // Whoever closed standard output does not want the help any more.
             let _ = help.print();
@@ -92,15 +93,14 @@ fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// What clap says about a usage error, its advice included, on one line.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
     let rendered = error.render().to_string();
     let said = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let said: Vec<&str> = said.filter(|line| !line.is_empty()).map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect();
-    let command = rendered.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).and_then(|usage| {
-        let words: Vec<&str> = usage.split(' ').take(2).collect();
-        words.get(1).is_some_and(|word| word.starts_with(char::is_alphabetic)).then(|| words.join(" "))
-    });
-    format!("{} (see `{} --help`)", said.join("; ").replace(":; ", ": "), command.as_deref().unwrap_or(NAME))
+    let command =
+        arguments.get(1).and_then(|command| command.to_str()).filter(|command| Cli::command().find_subcommand(command).is_some());
+    let help = command.map_or_else(|| format!("{NAME} --help"), |command| format!("{NAME} {command} --help"));
+    format!("{} (see `{help}`)", said.join("; ").replace(":; ", ": ").replace("; [", " ["))
 }
 
 fn fail(failure: &Failure) -> ExitCode {
@@ -116,7 +116,6 @@ fn tell(line: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_options_fit_together() {
@@ -134,7 +133,10 @@ mod tests {
 
     #[test]
     fn a_usage_error_fits_on_a_line_and_says_where_to_look() {
-        let said = |words: &[&str]| one_line(&Cli::try_parse_from(words).expect_err("a wrong command line"));
+        let said = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(Into::into).collect();
+            one_line(&Cli::try_parse_from(&words).expect_err("a wrong command line"), &words)
+        };
         assert_eq!(
             said(&["holdline-server", "connect"]),
             "the following required arguments were not provided: --id <NAME> (see `holdline-server connect --help`)"
@@ -143,5 +145,7 @@ mod tests {
             said(&["holdline-server", "serve", "--windw", "3"]),
             "unexpected argument '--windw' found; tip: a similar argument exists: '--window' (see `holdline-server serve --help`)"
         );
+        assert!(said(&["holdline-server", "serve", "--window", "x"]).ends_with("(see `holdline-server serve --help`)"));
+        assert!(said(&["holdline-server", "serv"]).ends_with("(see `holdline-server --help`)"));
     }
 }

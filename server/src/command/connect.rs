@@ -3,10 +3,11 @@
 use super::count::{Count, Numbered, new_run};
 use super::failure::{Failure, advice};
 use super::input::{self, Typed};
-use super::log::Shown;
+use super::log::{self, Shown};
 use super::output::{self, Line};
 use super::quantity::{Readable, Span};
-use super::{signals, tell};
+use super::signals::Stop;
+use super::tell;
 use clap::{Args, ValueEnum};
 use holdline_server::proto::{Client as ClientRole, Config, DownReason, RefusalCode, classic::Flavour};
 use holdline_server::{Client, Connection, Profile, Reports, What};
@@ -105,6 +106,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const TYPED_MAX: usize = 1 << 20;
 
 pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
+    let mut stop = Stop::new();
     let (told, failures) = mpsc::channel(1);
     let client = start(&options, told)?;
     let reports = client.reports();
@@ -114,6 +116,8 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let mut received = Vec::new();
     let mut sent = Sent::default();
     let work = async {
+        // Before the first contact nobody knows how long a message may be.
+        let _ = client.wait_up().await;
         send(&client, &options, &mut sent).await;
         // A line that was closed has nothing left to wait for.
         let _ = client.flush().await;
@@ -126,7 +130,7 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
         () = receive(client.connection(), lines, &mut received) => Ok(()),
         failure = narrate(reports, failures, &client, &options) => Err(failure),
         result = &mut writer => Err(result.ok().and_then(Result::err).map_or(Failure::Usage("it ended".into()), Failure::Output)),
-        () = signals::stop() => Ok(()),
+        () = stop.asked() => Ok(()),
     };
     let undelivered = client.status().unacked;
     goodbye(client).await;
@@ -237,7 +241,11 @@ async fn narrate(mut reports: Reports, mut failures: mpsc::Receiver<String>, cli
             }
             What::NotHoldline => tell(format_args!("{} does not speak Holdline any more; trying again", server())),
             What::Fault(fault) => tell(format_args!("outage: {} broke the protocol: {fault}; trying again", server())),
-            What::Session(event) => tell(format_args!("the session: {event:?}")),
+            What::Session(event) => {
+                if let Some(sentence) = log::sentence(&event) {
+                    tell(format_args!("the server: {sentence}"));
+                }
+            }
             _ => {}
         }
         ever_up |= matches!(report.what, What::Connected);

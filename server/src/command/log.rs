@@ -110,6 +110,11 @@ fn entry(what: &What, profile: Option<Profile>) -> Option<Entry> {
     })
 }
 
+/// What an event of a session means, said of the peer as "it".
+pub(super) fn sentence(event: &Event) -> Option<String> {
+    session_entry(event).map(|entry| entry.sentence)
+}
+
 fn session_entry(event: &Event) -> Option<Entry> {
     let ranged = |from, to, entry: Entry| Some(Entry { range: Some((from, to)), ..entry });
     match *event {
@@ -140,7 +145,7 @@ fn session_entry(event: &Event) -> Option<Entry> {
         Event::OwnReset { dropped } => Some(Entry::warn(
             "own-reset",
             format!(
-                "it remembers more than this server: messages are numbered anew, some may arrive twice, {dropped} were dropped"
+                "it remembers more than this side: messages are numbered anew, some may arrive twice, {dropped} were dropped"
             ),
         )),
         Event::Blocked { seq, len, max } => ranged(

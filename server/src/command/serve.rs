@@ -6,9 +6,10 @@ use super::host::Host;
 use super::input::{self, Typed};
 use super::log::{self, Shown};
 use super::settings::Settings;
-use super::{output, signals, tell};
+use super::signals::Stop;
+use super::{output, tell};
 use clap::Args;
-use holdline_server::{BindError, Server};
+use holdline_server::{BindError, Reports, Server};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,27 +63,33 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let config = settings.config()?;
     let longest = config.session.max_line as usize;
     log::start(options.json);
+    let mut stop = Stop::new();
     let address = settings.listen();
     let server = Server::bind(address, config).await.map_err(|error| match error {
         BindError::Config(error) => error.into(),
         BindError::Listen(error) => Failure::Listen { address: address.into(), error },
         other => Failure::Usage(other.to_string()),
     })?;
+    // Before anybody is told where to connect.
+    let reports = server.reports();
     announce(&server, options.json);
     let (lines, written) = mpsc::channel(OUTPUT_LINES);
     let host = Arc::new(Host::new(server.clone(), options.app, lines));
     let mut writer = tokio::spawn(output::write(written));
-    let follow = tokio::spawn(follow(Arc::clone(&host), options.json));
+    let follow = tokio::spawn(follow(Arc::clone(&host), reports, options.json));
     let typed = tokio::spawn(send_typed(server.clone(), longest));
 
     let broken = tokio::select! {
-        () = signals::stop() => None,
+        () = stop.asked() => None,
         result = &mut writer => result.ok().and_then(Result::err),
     };
     typed.abort();
+    if broken.is_none() {
+        tracing::info!("stopping: what is on its way gets up to {} s; once more to end at once", settings.drain().as_secs_f32());
+    }
     let undelivered = tokio::select! {
         undelivered = server.shutdown(settings.retry(), settings.drain()) => undelivered,
-        () = signals::stop() => return Ok(ExitCode::FAILURE),
+        () = stop.asked() => return Ok(ExitCode::FAILURE),
     };
     // What is still unread was not accepted: the clients keep it for the next server.
     follow.abort();
@@ -133,8 +140,7 @@ fn server_option(address: SocketAddr) -> String {
 }
 
 /// Logs what is reported, and attends to every client that appears.
-async fn follow(host: Arc<Host>, json: bool) {
-    let mut reports = host.server().reports();
+async fn follow(host: Arc<Host>, mut reports: Reports, json: bool) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turned_away = 0;

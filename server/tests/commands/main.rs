@@ -1,0 +1,10 @@
+//! The commands as their users meet them: real processes, real sockets, signals.
+
+#![cfg(unix)]
+
+mod applications;
+mod device;
+mod outages;
+mod process;
+mod transcripts;
+mod usage;
