@@ -256,6 +256,7 @@ fn peer() -> Terms {
         base_sum: Some(0),
         peer: 0,
         seen: 0,
+        held: 0,
         seen_sum: None,
         keeps: Keeps::Both,
         timeout_ms: 600,

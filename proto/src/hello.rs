@@ -94,7 +94,9 @@ pub struct Terms {
     pub peer: u64,
     /// The last number of that stream that the speaker's application has accepted.
     pub seen: u64,
-    /// The checksum of that stream up to `seen`, where its sender keeps its outbox.
+    /// How many messages after `seen` the speaker has received that its application has not accepted.
+    pub held: u16,
+    /// The checksum of that stream up to `seen + held`, where its sender keeps its outbox.
     pub seen_sum: Option<u32>,
     /// What survives a loss of power at the speaker.
     pub keeps: Keeps,
@@ -238,13 +240,13 @@ pub(crate) fn retry(value: &[u8]) -> u32 {
 const NATIVE: &[u8] = b"HOLD/1 ";
 
 /// The keys of a hello or welcome in the order of the grammar, and `client`, which only a hello has.
-const KEYS: &str = "boot epoch base peer seen keeps timeout window max bsum sum client";
+const KEYS: &str = "boot epoch base peer seen keeps timeout window max bsum sum held client";
 const KEEPS: usize = 5;
-const CLIENT: usize = 11;
-/// All but the sums and `client`.
+const CLIENT: usize = 12;
+/// All but the sums, `held` and `client`.
 const REQUIRED: u16 = 0b1_1111_1111;
 /// The range of each value; `keeps` counts as its place among the words.
-const LEAST: [u8; CLIENT] = [0, 1, 0, 0, 0, 0, TIMEOUT_MIN_MS as u8, 1, LINE_MIN as u8, 0, 0];
+const LEAST: [u8; CLIENT] = [0, 1, 0, 0, 0, 0, TIMEOUT_MIN_MS as u8, 1, LINE_MIN as u8, 0, 0, 0];
 const GREATEST: [u64; CLIENT] = [
     u64::MAX,
     u64::MAX,
@@ -257,6 +259,7 @@ const GREATEST: [u64; CLIENT] = [
     LINE_MAX as u64,
     u32::MAX as u64,
     u32::MAX as u64,
+    u16::MAX as u64,
 ];
 
 /// Writes a hello (with a client id) or a welcome (without).
@@ -286,6 +289,9 @@ pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&[u8]>, terms:
     }
     if let Some(sum) = terms.seen_sum {
         field(10, sum.into());
+    }
+    if terms.held > 0 {
+        field(11, terms.held.into());
     }
     writer.end()
 }
@@ -324,7 +330,7 @@ fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)
     if given & REQUIRED != REQUIRED || (with_client && client.is_none()) {
         return None;
     }
-    let [boot, epoch, base, peer, seen, keeps, timeout, window, max_line, base_sum, seen_sum] = values;
+    let [boot, epoch, base, peer, seen, keeps, timeout, window, max_line, base_sum, seen_sum, held] = values;
     let sum = |place: usize, sum: u64| (given & 1 << place != 0).then_some(sum as u32);
     let terms = Terms {
         boot,
@@ -333,6 +339,7 @@ fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)
         base_sum: sum(9, base_sum),
         peer,
         seen,
+        held: held as u16,
         seen_sum: sum(10, seen_sum),
         keeps: *Keeps::ALL.get(keeps as usize)?,
         timeout_ms: timeout as u32,

@@ -26,6 +26,7 @@ on_both_sides!(
 fn busy<R: Greets>(config: ValidConfig) -> Lone<R> {
     let mut lone = Lone::up_with(config, "");
     lone.sends("one");
+    lone.says();
     lone.hears("M1 eins\nA1\n");
     lone.sends("two");
     lone.says();
@@ -139,6 +140,11 @@ fn an_ack_of_nothing_is_named_so<R: Greets>() {
     for line in ["A3\n", "A9223372036854775807\n"] {
         ends_with::<R>(PeerFault::Ack, line.as_bytes());
     }
+    // Queued is not sent: 3 waits for the window, or for the next flush.
+    let mut lone = busy::<R>(defaults());
+    lone.sends("three");
+    lone.hears("A3\n");
+    assert_eq!(lone.app.news(), [Event::Down(DownReason::Fault(PeerFault::Ack))]);
 }
 
 // HL-0152: 1 is acked, 2 is on its way, 3 would be the next.

@@ -513,7 +513,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
             base_sum: self.sending.sum,
             peer: self.receiving.epoch,
             seen: self.receiving.accepted,
-            seen_sum: self.receiving.sum(),
+            held: self.receiving.held(),
+            seen_sum: self.receiving.held_sum(),
             keeps: config.keeps,
             timeout_ms: self.link.timeout_ms,
             window: config.window,
@@ -626,7 +627,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     fn handle_ack(&mut self, now: Instant, seq: u64) -> Result<(), PeerFault> {
         let count = ahead(seq, self.sending.acked).unwrap_or(0);
         // HL-0151
-        if count as usize > self.sending.outbox.len() {
+        if count > self.sending.sent {
             return Err(PeerFault::Ack);
         }
         self.link.probing = Since::NONE;
@@ -700,7 +701,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.peer_max = terms.max_line;
         self.peer_keeps = terms.keeps;
         let acked = self.sending.acked;
-        let report = Report { epoch: terms.peer, seen: terms.seen, sum: terms.seen_sum, boot: terms.boot };
+        let report = Report { epoch: terms.peer, seen: terms.seen, held: terms.held, sum: terms.seen_sum, boot: terms.boot };
         self.events.outgoing = self.sending.learn(report, self.config.get().on_forgotten, self.link.fresh);
         self.events.acked |= self.events.outgoing.is_none() && self.sending.acked > acked;
     }

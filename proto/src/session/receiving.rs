@@ -49,6 +49,16 @@ impl Receiving {
         self.accepted + u64::from(self.waiting)
     }
 
+    /// How many messages after `accepted` wait in the application's queue; never more than a window.
+    pub(crate) fn held(&self) -> u16 {
+        u16::try_from(self.waiting).unwrap_or(u16::MAX)
+    }
+
+    /// The checksum of the stream with the messages that wait.
+    pub(crate) fn held_sum(&self) -> Option<u32> {
+        self.summed.then_some(self.received_sum)
+    }
+
     pub(crate) fn sum(&self) -> Option<u32> {
         self.summed.then_some(self.accepted_sum)
     }

@@ -27,6 +27,7 @@ pub(crate) struct Sending<O> {
 pub(crate) struct Report {
     pub(crate) epoch: u64,
     pub(crate) seen: u64,
+    pub(crate) held: u16,
     pub(crate) sum: Option<u32>,
     pub(crate) boot: u64,
 }
@@ -75,7 +76,8 @@ impl<O: Outbox> Sending<O> {
                 return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });
             };
             // HL-0063, HL-0064
-            if seen as usize > self.outbox.len() || self.differs(seen, report.sum) {
+            let received = seen.saturating_add(report.held.into());
+            if received > self.sent || self.differs(received, report.sum) {
                 return Some(self.renumber(policy, fresh));
             }
             // HL-0062
@@ -96,10 +98,10 @@ impl<O: Outbox> Sending<O> {
         Some(Event::PeerForgot { from, to: from + u64::from(count) - 1, dropped })
     }
 
-    /// Whether the peer accepted other texts under these numbers than this side holds.
-    fn differs(&self, seen: u32, sum: Option<u32>) -> bool {
+    /// Whether the peer received other texts under these numbers than this side holds.
+    fn differs(&self, received: u32, sum: Option<u32>) -> bool {
         // HL-0064
-        self.sum.zip(sum).is_some_and(|(own, sum)| self.sum_over(own, seen) != sum)
+        self.sum.zip(sum).is_some_and(|(own, sum)| self.sum_over(own, received) != sum)
     }
 
     /// Begins a new incarnation with everything held, so that no number is ever used for two texts.

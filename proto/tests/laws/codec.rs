@@ -22,7 +22,7 @@ fn terms() -> impl Strategy<Value = Terms> {
         let epoch = epoch.max(1);
         // What is said of the own stream follows from what is kept, and of the other from whether it is known.
         let base_sum = keeps.sent().then_some(base_sum);
-        Terms { boot, epoch, base, base_sum, peer, seen, seen_sum, keeps, timeout_ms, window, max_line }
+        Terms { boot, epoch, base, base_sum, peer, seen, held: 0, seen_sum, keeps, timeout_ms, window, max_line }
     })
 }
 

@@ -321,8 +321,6 @@ impl World {
             Step::RollBack(side) => {
                 if let Some(image) = at!(self, side, |end, _ledger, _now| end.copy.clone()) {
                     self.rolled_back = true;
-                    // `seen` and `sum` do not cover what the peer holds unaccepted: a sender that forgot it cannot notice.
-                    self.step(Step::Accept(side.other(), usize::MAX));
                     self.restart(side, &image);
                 }
             }

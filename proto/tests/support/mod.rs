@@ -126,6 +126,7 @@ pub fn terms() -> Terms {
         base_sum: None,
         peer: 0,
         seen: 0,
+        held: 0,
         seen_sum: None,
         keeps: Keeps::None,
         timeout_ms: 2_000,
