@@ -145,9 +145,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     tokio::select! {
+        // In this order a link that was closed has said its last line, if the transport takes it.
         biased;
-        () = doors.slammed() => {}
         () = serve_links(stream, registry, place) => {}
+        () = doors.slammed() => {}
     }
 }
 

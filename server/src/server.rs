@@ -106,6 +106,7 @@ impl Server {
     ///
     /// Dropping the future closes the stream; the session stays.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        let _tracked = self.inner.tasks.token();
         listener::serve(stream, &self.inner.registry, &self.inner.doors, None).await;
     }
 
@@ -201,10 +202,10 @@ impl Server {
         }
         self.inner.tasks.close();
         // HL-0127
-        let _ = tokio::time::timeout(bound / 2, self.inner.tasks.wait()).await;
+        let _ = tokio::time::timeout(bound * 2 / 5, self.inner.tasks.wait()).await;
         self.inner.doors.slam();
-        // Nothing waits for a peer any more: they are gone as soon as they had their turn.
-        self.inner.tasks.wait().await;
+        // From here on nothing waits for a peer; only a `serve` whose caller does not poll it stays.
+        let _ = tokio::time::timeout(bound / 10, self.inner.tasks.wait()).await;
         left
     }
 }
