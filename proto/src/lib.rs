@@ -28,8 +28,8 @@
 //!    calls `handle_hello` (server);
 //! 2. writes what `poll_transmit` gives until it gives nothing, and reports what the transport took with `handle_transmitted`;
 //! 3. waits for the first of: received bytes, the instant of `poll_timeout`, something that the application wants to send;
-//! 4. on bytes, calls `handle_input` until it consumes nothing; hands over each message it lends, reads `poll_event` until it is
-//!    empty, and keeps the unconsumed tail in front of what it reads next;
+//! 4. on bytes, calls `handle_input` until it consumes nothing; each time reads `poll_event` until it is empty and then hands over
+//!    the message that was lent; keeps the unconsumed tail in front of what it reads next;
 //! 5. on the deadline, first reads what the transport holds, and then calls `handle_timeout`;
 //! 6. when the application has taken a message, calls `accept` with its receipt: only then is it acknowledged;
 //! 7. on [`Event::Down`], writes what `poll_transmit` still has, as far as the transport takes it, and closes the stream; on the

@@ -106,7 +106,7 @@ pub struct Supervisor {
     /// Whether the session has asked to greet again since it was last up.
     greeting_again: bool,
     network_failures: u8,
-    /// Not before this: quiet time, or what the server asked for.
+    /// Not before this: the quiet time of the classic profiles, or what the server asked for.
     not_before: Instant,
     ever_joined: bool,
     ever_up: bool,
@@ -181,8 +181,10 @@ impl Supervisor {
             self.state = State::NetworkDown { leave_first: false };
         } else if matches!(self.state, State::Joining | State::NetworkDown { .. }) {
             self.ever_joined = true;
-            self.network_failures = 0;
-            self.wait(now, 0);
+            (self.network_failures, self.attempts) = (0, 0);
+            // What failed before says nothing about a network just joined; and a whole fleet may have joined it at this moment.
+            let pause = self.below(self.config.timeout_ms / 4);
+            self.wait(now, pause);
         }
     }
 
@@ -237,7 +239,7 @@ impl Supervisor {
             DownReason::Bye { retry_ms, .. } | DownReason::Refused { retry_ms, .. } => retry_ms,
             _ => 0,
         };
-        let mut pause = match reason {
+        let pause = match reason {
             DownReason::Reset if !self.greeting_again => 0,
             // HL-0131
             _ if lasted => self.below(self.config.timeout_ms / 4),
@@ -246,11 +248,12 @@ impl Supervisor {
         self.greeting_again = reason == DownReason::Reset;
         if asked > 0 {
             // HL-0134
-            pause = pause.max(asked.saturating_add(self.below(self.config.timeout_ms / 4)));
+            let spread = self.below(self.config.timeout_ms / 4);
+            self.keep_away(now, asked.saturating_add(spread));
         }
         if self.config.classic {
             // HL-0139
-            pause = pause.max(self.config.timeout_ms.saturating_mul(2));
+            self.keep_away(now, self.config.timeout_ms.saturating_mul(2));
         }
         self.wait(now, pause);
     }
@@ -269,14 +272,19 @@ impl Supervisor {
         self.below(bound)
     }
 
-    fn wait(&mut self, now: Instant, pause: u32) {
+    /// Not even a network that is joined anew shortens this.
+    fn keep_away(&mut self, now: Instant, pause: u32) {
         self.not_before = self.not_before.max(now.plus(pause));
+    }
+
+    fn wait(&mut self, now: Instant, pause: u32) {
+        let until = self.not_before.max(now.plus(pause));
         // HL-0137
         self.state = if self.config.has_network && self.network_failures >= NETWORK_FAILURES_MAX {
             self.network_failures = 0;
             State::NetworkDown { leave_first: true }
         } else {
-            State::Waiting { until: self.not_before, join: false }
+            State::Waiting { until, join: false }
         };
     }
 

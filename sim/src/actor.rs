@@ -99,6 +99,8 @@ pub struct Device {
     server: NodeId,
     traffic: Traffic,
     next_send: Instant,
+    /// Whether there is a network to join.
+    has_network: bool,
     stream: Option<StreamId>,
     /// The stream of the link that has just ended: its last line is still to be written.
     ending: Option<StreamId>,
@@ -145,43 +147,51 @@ impl Device {
 
     /// A device that starts with what its flash holds; the classic profiles keep nothing there.
     pub fn restore(setup: &DeviceSetup, flash: &Flash, now: Instant, random: u64) -> Self {
-        let mut outbox = VecOutbox::new(256, 1 << 16);
-        for text in &flash.texts {
-            // It was in an outbox of the same size.
-            let _ = outbox.push(None, text);
-        }
+        let (snapshot, outbox) = flash.open();
         let role = Client { id: setup.id };
-        let session = native::Session::restore(role, setup.config, incarnation(random).boot, flash.snapshot, outbox);
+        let session = native::Session::restore(role, setup.config, incarnation(random).boot, snapshot, outbox);
         Self::with(setup, Session::Native(session), now, random)
     }
 
     fn with(setup: &DeviceSetup, session: Session<Client, VecOutbox>, now: Instant, random: u64) -> Self {
         let supervisor = SupervisorConfig {
             timeout_ms: setup.config.get().timeout_ms,
-            has_network: false,
+            has_network: true,
             classic: setup.profile != Profile::Native,
         };
-        Self {
+        let mut device = Self {
             session,
             supervisor: Supervisor::new(supervisor, random),
             accounts: Rc::clone(&setup.accounts),
             server: setup.server,
             traffic: setup.traffic,
             next_send: now.plus(setup.traffic.every_ms),
+            has_network: true,
             stream: None,
             ending: None,
             commands: VecDeque::new(),
             dirty: None,
             text: String::new(),
-        }
+        };
+        // Its supervisor wants to connect at once.
+        device.after_input(now);
+        device
     }
 
     /// What a durable device would find after a loss of power now; `None` in the classic profiles.
     pub fn flash(&self) -> Option<Flash> {
-        let Session::Native(session) = &self.session else { return None };
-        let texts = (0..session.outbox().len()).filter_map(|index| session.outbox().get(index));
-        let texts = texts.filter_map(|text| std::str::from_utf8(text).ok()).map(str::to_owned).collect();
-        Some(Flash { snapshot: session.snapshot(), texts })
+        flash(&self.session)
+    }
+
+    /// The network has gone, and with it the stream; or it is there again.
+    pub(crate) fn set_network(&mut self, now: Instant, up: bool) {
+        self.has_network = up;
+        if !up {
+            self.session.handle_disconnected(now);
+            self.after_input(now);
+        }
+        self.supervisor.handle_network(now, up);
+        self.after_input(now);
     }
 
     fn after_input(&mut self, now: Instant) {
@@ -210,7 +220,9 @@ impl Device {
         while let Some(action) = self.supervisor.poll_action() {
             match action {
                 Action::Connect { timeout_ms } => self.commands.push_back(Command::Connect { to: self.server, timeout_ms }),
-                Action::JoinNetwork { .. } => self.supervisor.handle_network(now, true),
+                // It is joined as soon as there is one.
+                Action::JoinNetwork { .. } if self.has_network => self.supervisor.handle_network(now, true),
+                Action::JoinNetwork { .. } => {}
             }
         }
     }
@@ -222,6 +234,24 @@ impl Device {
             self.dirty = self.stream;
         }
     }
+}
+
+impl Flash {
+    fn open(&self) -> (native::Snapshot, VecOutbox) {
+        let mut outbox = VecOutbox::new(256, 1 << 16);
+        for text in &self.texts {
+            // It was in an outbox of the same size.
+            let _ = outbox.push(None, text);
+        }
+        (self.snapshot, outbox)
+    }
+}
+
+fn flash<R: Role>(session: &Session<R, VecOutbox>) -> Option<Flash> {
+    let Session::Native(session) = session else { return None };
+    let texts = (0..session.outbox().len()).filter_map(|index| session.outbox().get(index));
+    let texts = texts.filter_map(|text| std::str::from_utf8(text).ok()).map(str::to_owned).collect();
+    Some(Flash { snapshot: session.snapshot(), texts })
 }
 
 fn incarnation(random: u64) -> Incarnation {
@@ -367,7 +397,34 @@ struct Owner {
     line: Option<usize>,
 }
 
+/// What a durable server has in its store, device by device.
+#[derive(Clone, Debug)]
+pub struct HubMemory {
+    lines: Vec<(Flash, VecDeque<u64>)>,
+}
+
+impl HubMemory {
+    /// The numbers in the outbox for a device.
+    pub(crate) fn numbers(&self, device: usize) -> &VecDeque<u64> {
+        &self.lines[device].1
+    }
+}
+
 impl Hub {
+    /// What a durable server would find after a stop now; `None` in the classic profiles.
+    pub(crate) fn memory(&self) -> Option<HubMemory> {
+        let lines = self.lines.iter().map(|line| Some((flash(&line.session)?, line.accounts.borrow().down.held().clone())));
+        Some(HubMemory { lines: lines.collect::<Option<_>>()? })
+    }
+
+    /// Gives a server that has just started what its store holds.
+    pub(crate) fn restore(&mut self, memory: HubMemory) {
+        for (line, (flash, _)) in self.lines.iter_mut().zip(memory.lines) {
+            let (snapshot, outbox) = flash.open();
+            line.session = Session::Native(native::Session::restore(Server, self.config, self.boot, snapshot, outbox));
+        }
+    }
+
     /// A server that starts at `now` without memory, for devices with these accounts.
     pub fn new(
         profile: Profile,

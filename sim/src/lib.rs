@@ -1,9 +1,32 @@
 //! Holdline under faults that can be repeated.
+//!
+//! A [`World`] carries bytes between state machines in virtual time: it jumps from event to event, and everything random in it
+//! follows from one seed, so a run is told whole by its seed ([`World::trace_hash`]). It knows nothing of Holdline; any
+//! [`Machine`] can live in it.
+//!
+//! [`fleet::Fleet`] puts a Holdline server and its devices into a world, each with an application that numbers its messages and a
+//! [`ledger::Ledger`] that knows, without trusting the sessions, what was lost, repeated or reordered, and what the protocol
+//! allows. [`outage::Outage`] names what can go wrong; a [`scenario::Scenario`] is a story of outages, written in a file or drawn from a
+//! seed. Every story ends healed: what was promised has to have arrived then.
+//!
+//! ```
+//! use holdline_sim::{actor::Profile, scenario::Scenario};
+//!
+//! let story = Scenario::random(7);
+//! let outcome = story.run(Profile::Native, 7);
+//! assert!(outcome.violations.is_empty(), "{:?} in\n{}", outcome.violations, story.to_toml());
+//! assert_eq!(outcome.hash, story.run(Profile::Native, 7).hash);
+//! ```
 
 pub mod actor;
+pub mod fleet;
 pub mod ledger;
+pub mod library;
+pub mod outage;
 pub mod rng;
+pub mod scenario;
 mod stream;
+pub mod swarm;
 mod trace;
 mod world;
 

@@ -42,6 +42,10 @@ pub(crate) struct Stream {
     pub(crate) timers: [Option<Instant>; 2],
     /// Which ends have closed it or seen it end.
     pub(crate) closed: [bool; 2],
+    /// When it last carried something.
+    pub(crate) used: Instant,
+    /// It has been broken: what is written from now on is lost.
+    pub(crate) cut: bool,
     /// Nothing will ever arrive again, and nobody is told.
     pub(crate) dead: bool,
 }
@@ -57,6 +61,8 @@ impl Stream {
             received: [Vec::new(), Vec::new()],
             timers: [None; 2],
             closed: [false; 2],
+            used: Instant::default(),
+            cut: false,
             dead: false,
         }
     }

@@ -69,12 +69,17 @@ pub enum Happened {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hash: u64,
+    bytes_written: u64,
     kept: Option<Vec<Traced>>,
 }
 
 impl Trace {
     pub(crate) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
     }
 
     pub(crate) fn record(&mut self) {
@@ -100,6 +105,7 @@ impl Trace {
     }
 
     pub(crate) fn written(&mut self, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {
+        self.bytes_written += bytes.len() as u64;
         self.mix_bytes(4, at, stream, direction, bytes);
         self.keep(at, || Happened::Written { stream, direction, bytes: bytes.to_vec() });
     }

@@ -88,6 +88,10 @@ struct Node<M> {
     timer: Option<Instant>,
     /// Counts out; deliveries and timers of a node without power do nothing.
     powered: bool,
+    /// A suspended node keeps its power and does nothing; what arrives waits.
+    suspended: bool,
+    /// How far its clock has jumped ahead, in milliseconds.
+    ahead_ms: u32,
     /// How its network treats it.
     access: Access,
     streams: Vec<StreamId>,
@@ -112,6 +116,8 @@ pub struct Access {
     pub segment: usize,
     /// Bytes for each millisecond; 0: no limit.
     pub rate: u32,
+    /// A stream that carried nothing for so long is forgotten on the way, and nobody is told; 0: never.
+    pub nat_idle_ms: u32,
 }
 
 /// What happens to a connection attempt.
@@ -140,6 +146,7 @@ impl Default for Access {
             buffer: 64 * 1024,
             segment: 1_460,
             rate: 0,
+            nat_idle_ms: 0,
         }
     }
 }
@@ -177,7 +184,16 @@ impl<M: Machine> World<M> {
     pub fn add(&mut self, machine: M, access: Access) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
         let random = self.random.split();
-        self.nodes.push(Node { machine, random, timer: None, powered: true, access, streams: Vec::new() });
+        self.nodes.push(Node {
+            machine,
+            random,
+            timer: None,
+            powered: true,
+            suspended: false,
+            ahead_ms: 0,
+            access,
+            streams: Vec::new(),
+        });
         self.pump(id, None);
         id
     }
@@ -217,6 +233,16 @@ impl<M: Machine> World<M> {
         self.nodes[node.0 as usize].access
     }
 
+    /// Whether a node has power.
+    pub fn is_powered(&self, node: NodeId) -> bool {
+        self.nodes[node.0 as usize].powered
+    }
+
+    /// Bytes that all machines have written.
+    pub fn bytes_written(&self) -> u64 {
+        self.trace.bytes_written()
+    }
+
     /// Asks a machine what it wants, after something was done to it from outside.
     pub fn wake(&mut self, node: NodeId) {
         self.pump(node, None);
@@ -230,6 +256,39 @@ impl<M: Machine> World<M> {
         }
     }
 
+    /// Stops a node where it is, or lets it go on: what arrives meanwhile waits, and timers that came due fire after it was read.
+    pub fn suspend(&mut self, node: NodeId, suspended: bool) {
+        self.nodes[node.0 as usize].suspended = suspended;
+        if suspended {
+            return;
+        }
+        for stream in self.nodes[node.0 as usize].streams.clone() {
+            self.unblock(stream);
+            self.arm(node, stream);
+        }
+        self.pump(node, None);
+    }
+
+    /// Lets a node's clock jump ahead.
+    pub fn jump_clock(&mut self, node: NodeId, ms: u32) {
+        self.nodes[node.0 as usize].ahead_ms += ms;
+        for stream in self.nodes[node.0 as usize].streams.clone() {
+            self.arm(node, stream);
+        }
+        self.pump(node, None);
+    }
+
+    /// The time on a node's clock.
+    pub fn local(&self, node: NodeId) -> Instant {
+        self.now.plus(self.nodes[node.0 as usize].ahead_ms)
+    }
+
+    /// When a node's clock will show `deadline`, not before now.
+    fn world_time(&self, node: NodeId, deadline: Instant) -> Instant {
+        let ahead = u64::from(self.nodes[node.0 as usize].ahead_ms);
+        Instant::from_millis(deadline.as_millis().saturating_sub(ahead)).max(self.now)
+    }
+
     /// Breaks every stream of a node, as told by `fate`; what was on its way is lost from a random byte on.
     pub fn break_streams(&mut self, node: NodeId, fate: Fate) {
         for stream in self.nodes[node.0 as usize].streams.clone() {
@@ -241,6 +300,7 @@ impl<M: Machine> World<M> {
     pub fn power_off(&mut self, node: NodeId, fate: Fate) {
         let slot = &mut self.nodes[node.0 as usize];
         slot.powered = false;
+        slot.suspended = false;
         slot.timer = None;
         for stream in std::mem::take(&mut self.nodes[node.0 as usize].streams) {
             self.break_stream(stream, fate, Some(node));
@@ -296,8 +356,13 @@ impl<M: Machine> World<M> {
             return;
         }
         *armed = None;
-        if slot.machine.poll_timeout(stream).is_some_and(|deadline| deadline <= self.now) {
-            slot.machine.handle_timeout(self.now, stream);
+        if slot.suspended {
+            return;
+        }
+        let local = self.local(node);
+        let slot = &mut self.nodes[node.0 as usize];
+        if slot.machine.poll_timeout(stream).is_some_and(|deadline| deadline <= local) {
+            slot.machine.handle_timeout(local, stream);
             self.trace.timer(self.now, node, stream);
         }
         self.pump(node, stream);
@@ -333,17 +398,20 @@ impl<M: Machine> World<M> {
             self.streams[id.0 as usize].state = StreamState::Closed;
             self.detach(id);
             self.trace.failed(self.now, from, failure);
-            self.nodes[from.0 as usize].machine.handle_connect_failed(self.now, failure);
+            let local = self.local(from);
+            self.nodes[from.0 as usize].machine.handle_connect_failed(local, failure);
             self.pump(from, None);
             return;
         }
         self.streams[id.0 as usize].state = StreamState::Open;
+        self.streams[id.0 as usize].used = self.now;
         self.trace.opened(self.now, id, from, to);
         self.nodes[to.0 as usize].streams.push(id);
         for (node, incoming) in [(to, true), (from, false)] {
+            let local = self.local(node);
             let slot = &mut self.nodes[node.0 as usize];
             let random = slot.random.next_u64();
-            slot.machine.handle_opened(self.now, id, incoming, random);
+            slot.machine.handle_opened(local, id, incoming, random);
             self.pump(node, Some(id));
         }
         if outcome == Connecting::AcceptedThenClosed {
@@ -353,6 +421,9 @@ impl<M: Machine> World<M> {
 
     /// Asks a machine for everything it wants, beginning with one stream.
     fn pump(&mut self, node: NodeId, stream: Option<StreamId>) {
+        if self.nodes[node.0 as usize].suspended || !self.nodes[node.0 as usize].powered {
+            return;
+        }
         if let Some(stream) = stream {
             self.transmit(node, stream);
         }
@@ -367,7 +438,7 @@ impl<M: Machine> World<M> {
             }
         }
         if let Some(deadline) = self.nodes[node.0 as usize].machine.poll_timeout(None) {
-            let at = deadline.max(self.now);
+            let at = self.world_time(node, deadline);
             let timer = &mut self.nodes[node.0 as usize].timer;
             if timer.is_none_or(|armed| at < armed) {
                 *timer = Some(at);
@@ -433,8 +504,12 @@ impl<M: Machine> World<M> {
                 break;
             }
             let bytes: Vec<u8> = stream.waiting[side].drain(..taken).collect();
-            stream.pipes[side].write(&bytes);
-            self.nodes[node.0 as usize].machine.handle_transmitted(self.now, id, taken);
+            // Behind a cut nothing follows: the writer's system takes it, and it goes nowhere.
+            if !stream.cut {
+                stream.pipes[side].write(&bytes);
+            }
+            let local = self.local(node);
+            self.nodes[node.0 as usize].machine.handle_transmitted(local, id, taken);
         }
         self.push_out(id, direction);
         self.arm(node, id);
@@ -442,7 +517,7 @@ impl<M: Machine> World<M> {
 
     fn arm(&mut self, node: NodeId, id: StreamId) {
         let Some(deadline) = self.nodes[node.0 as usize].machine.poll_timeout(Some(id)) else { return };
-        let at = deadline.max(self.now);
+        let at = self.world_time(node, deadline);
         let stream = &mut self.streams[id.0 as usize];
         let side = stream.side(node);
         if stream.timers[side].is_none_or(|armed| at < armed) {
@@ -461,10 +536,15 @@ impl<M: Machine> World<M> {
             return;
         }
         let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
+        let idle = self.now.since(stream.used);
+        let forgotten = |access: Access| access.nat_idle_ms > 0 && idle > access.nat_idle_ms.into();
+        let stream = &mut self.streams[id.0 as usize];
+        stream.dead |= forgotten(near) || forgotten(far);
+        stream.used = self.now;
         if near.out_blocked || far.in_blocked || stream.dead {
             return;
         }
-        let segment = pipe.len().min(near.segment.min(far.segment).max(1));
+        let segment = stream.pipes[side].len().min(near.segment.min(far.segment).max(1));
         let jitter = near.jitter_ms + far.jitter_ms;
         let jitter = if jitter == 0 { 0 } else { (self.nodes[from.0 as usize].random.next_u64() % u64::from(jitter + 1)) as u32 };
         let slow = match near.rate.max(1).min(if far.rate == 0 { u32::MAX } else { far.rate }) {
@@ -488,7 +568,7 @@ impl<M: Machine> World<M> {
         stream.pipes[side].travelling = false;
         let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
         let stream = &mut self.streams[id.0 as usize];
-        if near.out_blocked || far.in_blocked || stream.dead {
+        if near.out_blocked || far.in_blocked || stream.dead || self.nodes[to.0 as usize].suspended {
             // It was on its way when the way was closed: it is sent again when it opens.
             return;
         }
@@ -501,7 +581,8 @@ impl<M: Machine> World<M> {
             let stream = &mut self.streams[id.0 as usize];
             stream.received[1 - side].extend_from_slice(&bytes);
             let presented = std::mem::take(&mut stream.received[1 - side]);
-            let consumed = self.nodes[to.0 as usize].machine.handle_input(self.now, id, &presented);
+            let local = self.local(to);
+            let consumed = self.nodes[to.0 as usize].machine.handle_input(local, id, &presented);
             let stream = &mut self.streams[id.0 as usize];
             stream.received[1 - side] = presented[consumed.min(presented.len())..].to_vec();
             self.pump(to, Some(id));
@@ -524,7 +605,8 @@ impl<M: Machine> World<M> {
         let node = stream.ends[side];
         if !std::mem::replace(&mut stream.closed[side], true) && self.nodes[node.0 as usize].powered {
             self.trace.closed(self.now, id, node);
-            self.nodes[node.0 as usize].machine.handle_closed(self.now, id);
+            let local = self.local(node);
+            self.nodes[node.0 as usize].machine.handle_closed(local, id);
             self.nodes[node.0 as usize].streams.retain(|&other| other != id);
             self.pump(node, None);
         }
@@ -551,16 +633,17 @@ impl<M: Machine> World<M> {
 
     fn break_stream(&mut self, id: StreamId, fate: Fate, by: Option<NodeId>) {
         let stream = &mut self.streams[id.0 as usize];
-        if stream.state == StreamState::Opening {
-            if by.is_none_or(|by| stream.ends[0] == by) {
-                stream.state = StreamState::Closed;
-            }
-            return;
+        if stream.state == StreamState::Opening && by.is_some_and(|by| !self.nodes[by.0 as usize].powered && stream.ends[0] == by)
+        {
+            // Who asked for it is not there any more.
+            stream.state = StreamState::Closed;
         }
         if stream.state != StreamState::Open {
+            // An attempt is decided when its time comes, by how the network is then.
             return;
         }
         // Each direction on its own has got an arbitrary prefix through.
+        stream.cut = true;
         for side in 0..2 {
             let from = self.streams[id.0 as usize].ends[side];
             let length = self.streams[id.0 as usize].pipes[side].len() as u64;

@@ -1,0 +1,36 @@
+//! The stories that come with the simulator.
+
+use crate::scenario::{Scenario, ScenarioError};
+
+macro_rules! stories {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of every story, in alphabetical order.
+        const STORIES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../scenarios/", $name, ".toml")))),*];
+    };
+}
+
+stories!["ap-reboot-fleet", "half-open-server"];
+
+/// The names of all stories.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    STORIES.iter().map(|&(name, _)| name)
+}
+
+/// The text of a story.
+pub fn text(name: &str) -> Option<&'static str> {
+    STORIES.iter().find(|&&(other, _)| other == name).map(|&(_, text)| text)
+}
+
+/// A story by its name, or from a file by its path.
+///
+/// # Errors
+/// There is no such story or file, or it cannot be read; says what there is instead.
+pub fn load(name: &str) -> Result<Scenario, ScenarioError> {
+    if let Some(text) = text(name) {
+        return Scenario::parse(text);
+    }
+    match std::fs::read_to_string(name) {
+        Ok(text) => Scenario::parse(&text).map_err(|error| error.in_file(name)),
+        Err(error) => Err(ScenarioError::unknown(name, &error)),
+    }
+}

@@ -1,0 +1,173 @@
+//! The `holdline-sim` command.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use holdline_sim::actor::Profile;
+use holdline_sim::fleet::Outcome;
+use holdline_sim::scenario::Scenario;
+use holdline_sim::{library, swarm};
+use std::process::ExitCode;
+
+/// Plays outages against Holdline in virtual time, from a seed, and says what was lost, repeated or reordered.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Try:  holdline-sim run ap-reboot-fleet\n      holdline-sim compare half-open-server --seeds 200\n      holdline-sim swarm --seeds 10000"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The stories that come with the simulator.
+    List,
+    /// Prints a story as a file, to begin one's own from.
+    Show {
+        /// Its name.
+        story: String,
+    },
+    /// Plays a story once, and says what became of it. Exit status 1 if the guarantee was broken.
+    Run {
+        /// A name from `list`, or a file.
+        story: String,
+        /// What everything random follows from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The wire.
+        #[arg(long, value_enum, default_value_t = Wire::Native)]
+        profile: Wire,
+    },
+    /// Plays a story in every profile with many seeds, side by side.
+    Compare {
+        /// A name from `list`, or a file.
+        story: String,
+        /// How many seeds.
+        #[arg(long, default_value_t = 100)]
+        seeds: u64,
+    },
+    /// Plays random stories, a seed each. Exit status 1 if native broke the guarantee; the first story that did is shrunk and printed.
+    Swarm {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// The wire.
+        #[arg(long, value_enum, default_value_t = Wire::Native)]
+        profile: Wire,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Wire {
+    /// Holdline's own.
+    Native,
+    /// micropython-iot since late January 2019.
+    #[value(name = "classic-2020")]
+    Classic2020,
+    /// micropython-iot of January 2019.
+    #[value(name = "classic-2019")]
+    Classic2019,
+}
+
+impl From<Wire> for Profile {
+    fn from(wire: Wire) -> Self {
+        match wire {
+            Wire::Native => Self::Native,
+            Wire::Classic2020 => Self::Classic2020,
+            Wire::Classic2019 => Self::Classic2019,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::List => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Show { story } => library::load(&story).map(|story| {
+            print!("{}", story.to_toml());
+            ExitCode::SUCCESS
+        }),
+        Command::Run { story, seed, profile } => library::load(&story).map(|story| run(&story, profile.into(), seed)),
+        Command::Compare { story, seeds } => library::load(&story).map(|story| compare(&story, seeds)),
+        Command::Swarm { seeds, from, profile } => Ok(swarm(from, seeds, profile.into())),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("holdline-sim: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn list() {
+    for name in library::names() {
+        let about = library::load(name).map(|story| story.about).unwrap_or_default();
+        let first = about.trim().split_inclusive('.').next().unwrap_or_default().replace('\n', " ");
+        println!("{name:<24} {first}");
+    }
+}
+
+const HEADER: &str = "profile         sent  delivered   lost  repeated  reordered  links  longest pause  bytes/message";
+
+fn row(name: &str, outcome: &Outcome) -> String {
+    let account = outcome.account;
+    format!(
+        "{name:<13} {:>6} {:>10} {:>6} {:>9} {:>10} {:>6} {:>12.1} s {:>14.1}",
+        account.sent,
+        account.delivered,
+        account.lost,
+        account.repeated,
+        account.reordered,
+        outcome.links,
+        outcome.longest_pause_ms as f64 / 1_000.0,
+        outcome.bytes as f64 / account.sent.max(1) as f64,
+    )
+}
+
+fn run(story: &Scenario, profile: Profile, seed: u64) -> ExitCode {
+    println!("{}\n", story.about.trim());
+    let outcome = story.run(profile, seed);
+    println!("{HEADER}\n{}", row(profile.name(), &outcome));
+    println!("\nseed {seed}, trace {:016x}", outcome.hash);
+    verdict(&outcome)
+}
+
+fn verdict(outcome: &Outcome) -> ExitCode {
+    if outcome.violations.is_empty() {
+        println!("The guarantee held.");
+        return ExitCode::SUCCESS;
+    }
+    println!("The guarantee was broken:");
+    for violation in outcome.violations.iter().take(20) {
+        println!("  {violation}");
+    }
+    ExitCode::FAILURE
+}
+
+fn compare(story: &Scenario, seeds: u64) -> ExitCode {
+    println!("{}\n\n{seeds} seeds each:\n\n{HEADER}  runs in which the guarantee broke", story.about.trim());
+    for profile in Profile::ALL {
+        let total = swarm::play(0..seeds, |seed| story.run(profile, seed), swarm::progress);
+        println!("{} {:>6}", row(profile.name(), &total.outcome), total.broken.len());
+    }
+    ExitCode::SUCCESS
+}
+
+fn swarm(from: u64, seeds: u64, profile: Profile) -> ExitCode {
+    let total = swarm::play(from..from + seeds, |seed| Scenario::random(seed).run(profile, seed), swarm::progress);
+    println!("{HEADER}\n{}", row(profile.name(), &total.outcome));
+    let Some(&seed) = total.broken.first() else {
+        println!("{seeds} stories, and the guarantee held in each.");
+        return ExitCode::SUCCESS;
+    };
+    println!("{} of {seeds} stories broke the guarantee, the first with seed {seed}. Shrunk:\n", total.broken.len());
+    let story = swarm::shrink(&Scenario::random(seed), |story| !story.run(profile, seed).violations.is_empty());
+    println!("{}", story.to_toml());
+    println!("# Save it, and play it again with:  holdline-sim run FILE --seed {seed} --profile {}", profile.name());
+    let _ = verdict(&story.run(profile, seed));
+    if profile == Profile::Native { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,285 @@
+//! Every outage by name, with its parameters.
+
+use crate::fleet::{Fleet, Target};
+use crate::stream::Fate;
+use crate::world::{Access, Connecting};
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong. Each lasts from its `at_ms` for `for_ms`, and is undone then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outage {
+    /// Nothing gets through, and nobody is told: sockets stay open. Then the same streams go on, or not.
+    BlackHole {
+        /// Which way nothing gets through.
+        #[serde(default)]
+        way: Way,
+        /// What becomes of the streams afterwards.
+        #[serde(default)]
+        then: Then,
+    },
+    /// Every stream ends at once, with an error or in order.
+    Cut {
+        /// How it looks.
+        #[serde(default)]
+        with: End,
+    },
+    /// The access point restarts: there is no way anywhere, streams are dead without a word, and everybody returns at one moment.
+    ApReboot,
+    /// The device moves to another access point: its address changes, so old streams are dead and new ones work after the gap.
+    Roam,
+    /// The device loses power, and starts again when it is over.
+    PowerCycle {
+        /// What it remembers then.
+        #[serde(default)]
+        memory: Remembers,
+        /// Whether its old streams end with an error at the server (it came back at once with the same address), or half-open.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// The server stops, and starts again when it is over.
+    ServerStop {
+        /// How it stops.
+        #[serde(default)]
+        how: Stop,
+        /// What it remembers then.
+        #[serde(default)]
+        memory: Remembers,
+    },
+    /// Streams that carry nothing for this long are forgotten on the way.
+    NatIdle {
+        /// How long, in milliseconds.
+        idle_ms: u32,
+    },
+    /// Every byte is late.
+    Bufferbloat {
+        /// One-way delay, in milliseconds.
+        latency_ms: u32,
+        /// Up to this much more.
+        #[serde(default)]
+        jitter_ms: u32,
+    },
+    /// Losses in bursts: TCP repairs them, so what is seen is stalls of random length, one after the other.
+    BurstLoss {
+        /// The longest stall, in milliseconds.
+        longest_ms: u32,
+        /// The mean time between stalls, in milliseconds.
+        every_ms: u32,
+    },
+    /// The device does not read: its receive window fills.
+    ZeroWindow {
+        /// Bytes that fit on the way.
+        buffer: u32,
+    },
+    /// Segments of this size only.
+    Segments {
+        /// Bytes, at least 1.
+        size: u32,
+    },
+    /// A slow line.
+    Slow {
+        /// Bytes in a millisecond, at least 1.
+        rate: u32,
+    },
+    /// The device is stopped and goes on where it was.
+    Suspend,
+    /// The device's clock jumps ahead by `for_ms` at once.
+    ClockJump,
+    /// A second device with the same client id is switched on for a while.
+    Clone,
+    /// Connection attempts do not work; streams that are open stay.
+    NoConnect {
+        /// How they fail.
+        how: ConnectFails,
+    },
+}
+
+/// Which way nothing gets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Neither.
+    #[default]
+    Both,
+    /// From the device.
+    Up,
+    /// To the device.
+    Down,
+}
+
+/// What becomes of streams after a black hole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// They go on.
+    #[default]
+    Resume,
+    /// They end in order.
+    Fin,
+    /// They end with an error.
+    Rst,
+    /// They are dead, and nobody is told.
+    Never,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// With an error.
+    #[default]
+    Rst,
+    /// In order.
+    Fin,
+}
+
+/// What an endpoint remembers after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remembers {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Everything that it had committed; native only, a classic endpoint keeps nothing.
+    Everything,
+    /// What it had committed when the run was half as old.
+    OldCopy,
+}
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// It says goodbye.
+    Graceful,
+    /// The process is killed; its system closes the streams.
+    #[default]
+    Killed,
+    /// The machine is gone; nobody is told.
+    HostLost,
+}
+
+/// How connection attempts fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectFails {
+    /// Nobody listens.
+    Refused,
+    /// Nobody answers.
+    Silent,
+    /// Somebody accepts, and closes at once.
+    AcceptedThenClosed,
+}
+
+impl Outage {
+    /// Its name in a scenario.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BlackHole { .. } => "black-hole",
+            Self::Cut { .. } => "cut",
+            Self::ApReboot => "ap-reboot",
+            Self::Roam => "roam",
+            Self::PowerCycle { .. } => "power-cycle",
+            Self::ServerStop { .. } => "server-stop",
+            Self::NatIdle { .. } => "nat-idle",
+            Self::Bufferbloat { .. } => "bufferbloat",
+            Self::BurstLoss { .. } => "burst-loss",
+            Self::ZeroWindow { .. } => "zero-window",
+            Self::Segments { .. } => "segments",
+            Self::Slow { .. } => "slow",
+            Self::Suspend => "suspend",
+            Self::ClockJump => "clock-jump",
+            Self::Clone => "clone",
+            Self::NoConnect { .. } => "no-connect",
+        }
+    }
+
+    /// Whether it concerns the server and not single devices.
+    pub const fn is_servers(&self) -> bool {
+        matches!(self, Self::ServerStop { .. })
+    }
+
+    /// Lets it begin for a device; `for_ms` is how long it will last.
+    pub(crate) fn begin(&self, fleet: &mut Fleet, target: Target, for_ms: u32) {
+        match *self {
+            Self::BlackHole { way, .. } => fleet.change(target, |access| {
+                access.out_blocked |= way != Way::Down;
+                access.in_blocked |= way != Way::Up;
+            }),
+            Self::Cut { with: End::Rst } => fleet.break_streams(target, Fate::Rst),
+            Self::Cut { with: End::Fin } => fleet.break_streams(target, Fate::Fin),
+            Self::ApReboot | Self::Roam => {
+                fleet.break_streams(target, Fate::Silent);
+                fleet.change(target, |access| {
+                    (access.out_blocked, access.in_blocked) = (true, true);
+                    access.connecting = Connecting::Unreachable;
+                });
+                fleet.set_network(target, false);
+            }
+            Self::PowerCycle { reset, .. } => fleet.power_off(target, if reset { Fate::Rst } else { Fate::Silent }),
+            Self::ServerStop { how, .. } => fleet.stop_server(how),
+            Self::NatIdle { idle_ms } => fleet.change(target, |access| access.nat_idle_ms = idle_ms),
+            Self::Bufferbloat { latency_ms, jitter_ms } => {
+                fleet.change(target, |access| (access.latency_ms, access.jitter_ms) = (latency_ms, jitter_ms));
+            }
+            Self::BurstLoss { longest_ms, every_ms } => fleet.stall_at_random(target, for_ms, longest_ms, every_ms),
+            Self::ZeroWindow { buffer } => fleet.change(target, |access| {
+                access.in_blocked = true;
+                access.buffer = buffer as usize;
+            }),
+            Self::Segments { size } => fleet.change(target, |access| access.segment = size.max(1) as usize),
+            Self::Slow { rate } => fleet.change(target, |access| access.rate = rate.max(1)),
+            Self::Suspend => fleet.suspend(target, true),
+            Self::ClockJump => fleet.jump_clock(target, for_ms),
+            Self::Clone => fleet.switch_clone(target, true),
+            Self::NoConnect { how } => fleet.change(target, |access| {
+                access.connecting = match how {
+                    ConnectFails::Refused => Connecting::Refused,
+                    ConnectFails::Silent => Connecting::Silent,
+                    ConnectFails::AcceptedThenClosed => Connecting::AcceptedThenClosed,
+                };
+            }),
+        }
+    }
+
+    /// Undoes it.
+    pub(crate) fn end(&self, fleet: &mut Fleet, target: Target) {
+        let usual = fleet.usual();
+        match *self {
+            Self::BlackHole { then, .. } => {
+                match then {
+                    Then::Resume => {}
+                    Then::Fin => fleet.break_streams(target, Fate::Fin),
+                    Then::Rst => fleet.break_streams(target, Fate::Rst),
+                    Then::Never => fleet.break_streams(target, Fate::Silent),
+                }
+                fleet.change(target, |access| reopen(access, usual));
+            }
+            Self::Cut { .. } | Self::ClockJump | Self::BurstLoss { .. } => {}
+            Self::ApReboot | Self::Roam => {
+                fleet.change(target, |access| reopen(access, usual));
+                fleet.set_network(target, true);
+            }
+            Self::NoConnect { .. } => fleet.change(target, |access| reopen(access, usual)),
+            Self::PowerCycle { memory, .. } => fleet.power_on(target, memory),
+            Self::ServerStop { memory, .. } => fleet.start_server(memory),
+            Self::NatIdle { .. } => fleet.change(target, |access| access.nat_idle_ms = usual.nat_idle_ms),
+            Self::Bufferbloat { .. } => {
+                fleet.change(target, |access| (access.latency_ms, access.jitter_ms) = (usual.latency_ms, usual.jitter_ms));
+            }
+            Self::ZeroWindow { .. } => fleet.change(target, |access| {
+                access.in_blocked = false;
+                access.buffer = usual.buffer;
+            }),
+            Self::Segments { .. } => fleet.change(target, |access| access.segment = usual.segment),
+            Self::Slow { .. } => fleet.change(target, |access| access.rate = usual.rate),
+            Self::Suspend => fleet.suspend(target, false),
+            Self::Clone => fleet.switch_clone(target, false),
+        }
+    }
+}
+
+fn reopen(access: &mut Access, usual: Access) {
+    (access.out_blocked, access.in_blocked) = (false, false);
+    access.connecting = usual.connecting;
+}

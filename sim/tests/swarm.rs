@@ -1,0 +1,24 @@
+//! Random stories, each healed at the end: native keeps its promise in all of them.
+
+use holdline_sim::actor::Profile;
+use holdline_sim::scenario::Scenario;
+
+/// Debug builds are slow; `holdline-sim swarm` plays as many as one likes.
+const STORIES: u64 = if cfg!(debug_assertions) { 100 } else { 1_000 };
+
+#[test]
+fn native_keeps_its_promise_in_random_stories() {
+    for seed in 0..STORIES {
+        let scenario = Scenario::random(seed);
+        let outcome = scenario.run(Profile::Native, seed);
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}\n{}", outcome.violations, scenario.to_toml());
+    }
+}
+
+#[test]
+fn a_story_survives_being_written_and_read() {
+    for seed in 0..200 {
+        let scenario = Scenario::random(seed);
+        assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario));
+    }
+}
