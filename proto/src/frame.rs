@@ -29,7 +29,7 @@ pub(crate) fn split(input: &[u8], max: usize) -> Result<Option<Line<'_>>, PeerFa
     if nul {
         end = find_lf(input);
     }
-    // HL-0001, HL-0145
+    // HL-0001, HL-0002, HL-0006, HL-0145
     match end {
         Some(end) if end <= max => Ok(input.get(..end).map(|bytes| Line { bytes, nul })),
         None if input.len() <= max => Ok(None),
@@ -232,6 +232,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Ends a line with its checksum, if the stream has one, and LF. `false`, and no trace of it, if it did not fit.
+    // HL-0004, HL-0097
     #[must_use]
     pub(crate) fn end(&mut self) -> bool {
         if self.check && self.at > self.start {

@@ -239,6 +239,7 @@ pub(crate) fn retry(value: &[u8]) -> u32 {
 
 const NATIVE: &[u8] = b"HOLD/1 ";
 
+// HL-0016
 /// The keys of a hello or welcome in the order of the grammar, and `client`, which only a hello has.
 const KEYS: &str = "boot epoch base peer seen keeps timeout window max bsum sum held client";
 const KEEPS: usize = 5;

@@ -106,6 +106,7 @@ fn told(restarted: &[Event], peer: &[Event], keeps: Keeps, case: &str) {
     assert_eq!(told, expected, "{case}");
 }
 
+// HL-0078, HL-0079
 #[test]
 fn restarts_of_both_sides_at_once_cost_nothing_where_both_keep_everything() {
     let mut pair = three_messages_each_way(Keeps::Both, Keeps::Both);

@@ -56,9 +56,10 @@ struct Blocked {
 
 /// What a session must remember over a restart, besides the texts in its outbox.
 ///
-/// A durable endpoint that keeps its outbox stores `epoch`, `acked`, `acked_sum` and `contacted` with it; one that keeps its cursor
-/// stores `peer_epoch`, `accepted` and `accepted_sum` in the same transaction as the message. Leave out what is not kept: 0, or
-/// `None`, or `false`.
+/// A durable endpoint that keeps its outbox stores `epoch`, `acked`, `acked_sum`, `contacted` and `peer_boot` with it; one that keeps
+/// its cursor stores `peer_epoch`, `accepted` and `accepted_sum` in the same transaction as the message. Leave out what is not kept:
+/// 0, or `None`, or `false`.
+// HL-0078, HL-0079
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The incarnation of this side's stream.
@@ -346,6 +347,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// Tells that received bytes wait because the application is slow to take them: a sign of life of the peer.
     pub fn handle_backlog(&mut self, now: Instant) {
+        // HL-0089
         self.link.hear(now);
     }
 
@@ -385,7 +387,9 @@ impl<R: Role, O: Outbox> Session<R, O> {
                 Timer::Outage => self.end_link(DownReason::Outage, None),
                 // HL-0106
                 Timer::Stall => self.end_link(DownReason::Stall, None),
+                // HL-0107
                 Timer::Hello => self.end_link(DownReason::HelloTimeout, None),
+                // HL-0155
                 Timer::Answer => self.fault(PeerFault::Mute),
                 Timer::Line => self.fault(PeerFault::Slow),
                 Timer::Repeat | Timer::Settle => break,
@@ -506,6 +510,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     fn terms(&self) -> Terms {
         let config: &Config = self.config.get();
+        // HL-0021, HL-0075, HL-0076
         Terms {
             boot: self.boot,
             epoch: self.sending.epoch,
@@ -542,14 +547,17 @@ impl<R: Role, O: Outbox> Session<R, O> {
             // HL-0024: a client waits for the welcome, or on a checked stream says hello again.
             return Err(PeerFault::Hello);
         }
+        // HL-0025
         if let [b'B', rest @ ..] = body {
             self.handle_bye(rest);
             return Ok(None);
         }
         if is_greeting(body) {
             if !check {
+                // HL-0153
                 return Err(PeerFault::Hello);
             }
+            // HL-0100, HL-0101
             let reason = if R::IS_CLIENT { DownReason::Reset } else { DownReason::NewHello };
             self.end_link(reason, None);
             return Ok(None);
@@ -564,7 +572,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
         taken.map_err(|fault| frame::utf8(body).err().unwrap_or(fault))
     }
 
-    /// Handles a line without a NUL.
+    /// Handles a line without a NUL. Whatever is wrong with it is found before it changes anything.
+    // HL-0143, HL-0148, HL-0149
     fn handle_frame<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Option<Message<'i>>, PeerFault> {
         let Some((&letter, rest)) = line.split_first() else {
             return Ok(None);
@@ -664,6 +673,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     fn handle_answer(&mut self, now: Instant, line: &[u8]) -> Result<(), PeerFault> {
         match Answer::parse(line)? {
             Answer::Welcome(terms) => self.handle_welcome(now, &terms),
+            // HL-0156
             Answer::Refusal { code, retry_ms } => self.end_link(DownReason::Refused { code, retry_ms }, None),
             // On a lossy stream it is what was left of the link before.
             Answer::NotHoldline if self.config.get().check => {}

@@ -56,6 +56,7 @@ impl Receiving {
 
     /// The checksum of the stream with the messages that wait.
     pub(crate) fn held_sum(&self) -> Option<u32> {
+        // HL-0076
         self.summed.then_some(self.received_sum)
     }
 
@@ -113,6 +114,7 @@ impl Receiving {
 
     /// Moves the cursor to a message the application took; `false` for one of an earlier incarnation or accepted before.
     pub(crate) fn accept(&mut self, receipt: Receipt) -> bool {
+        // HL-0074
         match ahead(receipt.seq, self.accepted) {
             Some(place @ 1..) if place <= self.waiting && receipt.epoch == self.epoch => {
                 self.waiting -= place;

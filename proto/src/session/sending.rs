@@ -105,6 +105,7 @@ impl<O: Outbox> Sending<O> {
     }
 
     /// Begins a new incarnation with everything held, so that no number is ever used for two texts.
+    // HL-0019
     fn renumber(&mut self, policy: OnForgotten, fresh: u64) -> Event {
         // What was on a wire may have been accepted: `Skip` does not send it again.
         let dropped = match policy {
