@@ -88,8 +88,7 @@ impl Devices {
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
-        let progress = Progress { up: self.wire == Wire::Echo, ..Progress::default() };
-        let mut device = Device { stream, progress, input: Vec::new(), output: greeting };
+        let mut device = Device { stream, progress: Progress::default(), input: Vec::new(), output: greeting };
         device.flush();
         Ok(device)
     }

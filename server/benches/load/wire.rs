@@ -31,7 +31,7 @@ impl Wire {
     /// The first bytes of a connection.
     pub(crate) fn greeting(self, device: usize, timeout_ms: u64) -> Vec<u8> {
         match self {
-            Self::Echo => Vec::new(),
+            Self::Echo => b"\n".to_vec(),
             Self::Native => format!(
                 "HOLD/1 client=dev-{device} boot={boot} epoch={boot} base=0 peer=0 seen=0 keeps=none timeout={timeout_ms} window=16 \
                  max=4096\n",
@@ -98,7 +98,7 @@ impl Wire {
 
     fn take_one(self, unit: &[u8], progress: &mut Progress, output: &mut Vec<u8>) {
         match (self, unit) {
-            (_, [b'\n']) => {}
+            (_, [b'\n']) => progress.up |= self == Self::Echo,
             (Self::Echo, _) => progress.done += 1,
             (Self::Native, [b'A', digits @ .., b'\n']) => {
                 progress.done = digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
