@@ -8,7 +8,9 @@ use crate::error::{Closed, WriteError};
 use crate::report::What;
 use crate::sync::{Mutex, MutexGuard, lock};
 use holdline_proto::classic::Flavour;
-use holdline_proto::{ByeCode, DownReason, Event, Instant, Message, Outbox, Receipt, Role, SendError, Session, VecOutbox};
+use holdline_proto::{
+    ByeCode, DownReason, Event, Instant, Message, Outbox, Receipt, Role, SendError, Session, TakeoverGuard, VecOutbox,
+};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -29,8 +31,6 @@ pub struct Received {
 pub(crate) const DATAGRAMS_MAX: usize = 64 * 1024;
 /// What frames a text is shorter than this in every profile.
 const FRAMING: usize = 64;
-/// An empty inbox keeps room for this many messages.
-const INBOX_IDLE: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Channel<R> {
@@ -43,6 +43,8 @@ pub(crate) struct Channel<R> {
 #[derive(Debug)]
 pub(crate) struct State<R> {
     pub(crate) session: Session<R, VecOutbox>,
+    /// Server only: what it remembers of takeovers.
+    pub(crate) guard: TakeoverGuard,
     /// How many links this session has had: the driver of the latest owns the session.
     pub(crate) link: u32,
     connects: u32,
@@ -70,6 +72,8 @@ pub(crate) struct State<R> {
     /// The longest line that was ever queued, at least.
     longest_line: usize,
     closed: bool,
+    /// Whether no driver waits any more for its transport to take its last line.
+    cut: bool,
 }
 
 /// What a waiting call of the application needs before it can go on.
@@ -138,6 +142,7 @@ impl<R: Role> Channel<R> {
     pub(crate) fn new(id: Arc<str>, session: Session<R, VecOutbox>, inbox_max: usize) -> Self {
         let state = State {
             session,
+            guard: TakeoverGuard::new(),
             link: 0,
             connects: 0,
             inbox: VecDeque::new(),
@@ -154,6 +159,7 @@ impl<R: Role> Channel<R> {
             backlogged: false,
             longest_line: 0,
             closed: false,
+            cut: false,
         };
         Self { id, inbox_max, state: Mutex::new(state) }
     }
@@ -240,6 +246,10 @@ impl<R: Role> State<R> {
         self.closed
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Whether the message with this ticket is delivered.
     pub(crate) fn delivered(&self, ticket: u64) -> Attempt<Result<(), WriteError>> {
         // HL-0085
@@ -312,7 +322,8 @@ impl<R: Role> Locked<'_, R> {
         let Some(received) = state.inbox.pop_front() else {
             return if state.closed { Attempt::Done(Err(Closed)) } else { Attempt::Wait(Need::Message) };
         };
-        if state.inbox.is_empty() && state.inbox.capacity() > INBOX_IDLE {
+        if state.inbox.is_empty() {
+            // A line that rests owns no queue.
             state.inbox = VecDeque::new();
         }
         self.resume();
@@ -515,6 +526,12 @@ impl<R: Role> Locked<'_, R> {
         state.closed = true;
         state.session.close(code, retry_ms);
         self.wake_driver = true;
+    }
+
+    /// Ends the line for good; its link says its last line only if the transport takes it at once.
+    pub(crate) fn cut(&mut self) {
+        self.close(ByeCode::Closing, 0);
+        self.get().cut = true;
     }
 
     /// Ends the present link in order, and not the line.

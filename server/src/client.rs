@@ -317,7 +317,11 @@ impl Caller {
         let greet = |state: &mut State<ClientRole>, _: &mut Vec<What>| state.session.handle_connected(now, random());
         let link = self.channel.lock().begin_link(greet, now, &mut reports)?;
         self.reporter.tell_all(&self.channel.id, reports);
-        Driver::new(Arc::clone(&self.channel), self.reporter.clone(), self.clock, stream, link, Vec::new()).run().await;
+        {
+            let mut driver = Driver::new(Arc::clone(&self.channel), self.reporter.clone(), self.clock, stream, link, Vec::new());
+            let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.clock.at(now)));
+            std::future::poll_fn(|cx| driver.poll(sleep.as_mut(), cx)).await;
+        }
         let (is_closed, (up_at, down_at, reason)) = {
             let mut locked = self.channel.lock();
             (locked.get().is_closed(), locked.get().last_link())

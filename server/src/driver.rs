@@ -1,7 +1,7 @@
 //! The only loop that touches a stream: read, deadline, command → session → write. The same for server and client.
 //!
-//! It is a future written by hand, because what it keeps while idle is what a hundred thousand connections pay for: the
-//! stream, one timer, and two buffers that own memory only while a line is incomplete or the transport is slow.
+//! It is polled by hand, because what it keeps while idle is what a hundred thousand connections pay for: the stream, one timer
+//! beside it, and two buffers that own memory only while a line is incomplete or the transport is slow.
 
 use crate::channel::{Channel, DATAGRAMS_MAX, Locked};
 use crate::clock::Clock;
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -33,14 +33,11 @@ thread_local! {
 /// Dropping it closes the stream and ends the link; the next link goes on from there.
 pub(crate) struct Driver<R: Role, S> {
     claim: Claim<R>,
-    clock: Clock,
     stream: S,
     /// Received bytes of a line that is not complete.
     tail: Vec<u8>,
     /// Output that the transport has not taken.
     unsent: Vec<u8>,
-    /// The timer, and the deadline it was last set to.
-    sleep: Pin<Box<Sleep>>,
     /// Whether `tail` holds whole lines: they go before anything that is read.
     backlogged: bool,
     /// How a goodbye is written on this link, if the profile has one.
@@ -49,6 +46,8 @@ pub(crate) struct Driver<R: Role, S> {
     unflushed: bool,
     /// Whether the transport takes no more output, for ever.
     broken: bool,
+    /// Whether the link has ended, and only its last line has to leave.
+    is_over: bool,
     /// Whether the stream can carry no further link.
     ended: bool,
 }
@@ -125,16 +124,15 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         };
         Self {
             claim: Claim { channel, reporter, clock, link },
-            clock,
             stream,
             unsent: Vec::new(),
-            sleep: Box::pin(tokio::time::sleep_until(clock.at(clock.now()))),
             // HL-0027
             backlogged: !tail.is_empty(),
             tail,
             bye,
             unflushed: false,
             broken: false,
+            is_over: false,
             ended: false,
         }
     }
@@ -161,7 +159,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         is_last: bool,
         output: &mut Vec<u8>,
     ) -> Turn {
-        let now = self.clock.now();
+        let now = self.claim.clock.now();
         let mut reports = Vec::new();
         let channel = Arc::clone(&self.claim.channel);
         let mut locked = channel.lock();
@@ -259,7 +257,13 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
     }
 
     /// One turn after the other until there is nothing to do.
-    fn poll_turns(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Poll<End> {
+    fn poll_turns(
+        &mut self,
+        mut sleep: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Poll<End> {
         let mut transmitted = self.write(cx, &[]);
         for turn in 1..=TURNS {
             let read = if self.backlogged { Read::Backlog } else { self.poll_read(cx, input) };
@@ -276,10 +280,10 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
                 }
             };
             transmitted = self.write(cx, output.get(..written).unwrap_or_default());
-            if let Some(deadline) = deadline.map(|deadline| self.clock.at(deadline)) {
-                // A timer that is due too early costs one idle turn, which is cheaper than to move it with every line.
-                if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
-                    self.sleep.as_mut().reset(deadline);
+            if let Some(deadline) = deadline.map(|deadline| self.claim.clock.at(deadline)) {
+                // Later is no more to tokio than a number in the timer; only earlier has it look for another place.
+                if deadline != sleep.deadline() {
+                    sleep.as_mut().reset(deadline);
                 }
             }
             let has_read_all = match read {
@@ -290,7 +294,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
             if has_read_all && written == 0 && transmitted == 0 {
                 let was_broken = self.broken;
                 let _ = self.flush(cx);
-                if self.broken == was_broken && self.sleep.as_mut().poll(cx).is_pending() {
+                if self.broken == was_broken && sleep.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
             }
@@ -311,24 +315,36 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         }
     }
 
-    /// Drives the link to its end, says the last line, and gives the stream back.
-    pub(crate) async fn run(mut self) -> Remains<S> {
-        let end = std::future::poll_fn(|cx| {
+    /// Drives the link to its end, and until its last line has left. `sleep` is the driver's timer.
+    pub(crate) fn poll(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_over {
             let (mut input, mut output) = (INPUT.take(), OUTPUT.take());
-            let end = self.poll_turns(cx, &mut input, &mut output);
+            let end = self.poll_turns(sleep.as_mut(), cx, &mut input, &mut output);
             INPUT.set(input);
             OUTPUT.set(output);
-            end
-        })
-        .await;
-        if matches!(end, End::Said) {
-            // HL-0126, HL-0129, HL-0142
-            let farewell = std::future::poll_fn(|cx| {
-                self.write(cx, &[]);
-                if !self.unsent.is_empty() && !self.broken { Poll::Pending } else { self.flush(cx) }
-            });
-            let _ = tokio::time::timeout(FAREWELL, farewell).await;
+            if matches!(ready!(end), End::Silent) {
+                return Poll::Ready(());
+            }
+            self.is_over = true;
+            sleep.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
         }
+        // HL-0126, HL-0129, HL-0142
+        self.write(cx, &[]);
+        if (self.unsent.is_empty() || self.broken) && self.flush(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut locked = self.claim.channel.lock();
+        // Nobody waits for the last line of a link whose session a newer one has.
+        if locked.get().is_cut() || locked.get().link != self.claim.link {
+            return Poll::Ready(());
+        }
+        locked.park_driver(cx);
+        drop(locked);
+        sleep.poll(cx)
+    }
+
+    /// What a driver that is done leaves.
+    pub(crate) fn into_remains(self) -> Remains<S> {
         Remains { stream: self.stream, tail: self.tail, ended: self.ended || self.broken }
     }
 }

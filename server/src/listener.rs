@@ -1,23 +1,29 @@
 //! From an accepted connection to a link: the hello and its limits. Every connection waits for itself alone.
 
 use crate::config::Limits;
-use crate::driver::Driver;
+use crate::driver::{Driver, Remains};
 use crate::registry::{Admitted, Refusal, Registry};
-use crate::sync::lock;
-use holdline_proto::{Greeting, HELLO_MAX, refuse};
+use crate::sync::{Mutex, lock};
+use holdline_proto::{Greeting, HELLO_MAX, Server as ServerRole, refuse};
+use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long the listener rests after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The longest queue that is asked for; systems make it shorter as they like.
+const BACKLOG_MAX: u32 = 65_535;
 /// How long a refusal may take to leave.
 const REFUSAL: Duration = Duration::from_millis(500);
 
@@ -54,9 +60,12 @@ impl Doors {
         self.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Closes every connection where it stands.
-    pub(crate) fn slam(&self) {
+    /// Closes every connection where it stands, those that greet and those of the registry, which must let nobody in any more.
+    pub(crate) fn slam(&self, registry: &Registry) {
         self.out.cancel();
+        for channel in registry.all() {
+            channel.lock().cut();
+        }
     }
 
     /// Waits until everybody is put out.
@@ -101,6 +110,26 @@ impl Drop for Place {
     }
 }
 
+/// Listens on the first address that can be listened on.
+///
+/// The system's queue of connections that wait to be accepted is as long as the number that may be half open: one that does not
+/// find room there tries again after a second, and then after two, while the default is a queue of 128.
+pub(crate) async fn listen(address: impl ToSocketAddrs, limits: &Limits) -> io::Result<TcpListener> {
+    let mut last = None;
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A server that is started again finds its port, though links of before are still being forgotten.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        let backlog = u32::try_from(limits.half_open).unwrap_or(u32::MAX);
+        match socket.bind(address).and_then(|()| socket.listen(backlog.min(BACKLOG_MAX))) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
 /// Accepts connections until told to stop; each gets a task of its own.
 pub(crate) async fn accept(
     listener: TcpListener,
@@ -120,8 +149,7 @@ pub(crate) async fn accept(
                 let Some(place) = doors.enter(address.ip()) else { continue };
                 // A line is worth sending at once; a failure only costs latency.
                 let _ = stream.set_nodelay(true);
-                let (registry, doors) = (Arc::clone(&registry), Arc::clone(&doors));
-                tasks.spawn(async move { serve(stream, &registry, &doors, Some(place)).await });
+                tasks.spawn(Serve::new(stream, Arc::clone(&registry), Arc::clone(&doors), Some(place)));
             }
             // One connection went wrong before it was accepted; the next one is not its fault.
             Err(error) if concerns_one_connection(&error) => {}
@@ -139,73 +167,125 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
 }
 
-/// Serves a stream from its hello to its end; on a checked stream, from hello to hello. Ends when the doors are slammed.
-pub(crate) async fn serve<S>(stream: S, registry: &Arc<Registry>, doors: &Doors, place: Option<Place>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    tokio::select! {
-        // In this order a link that was closed has said its last line, if the transport takes it.
-        biased;
-        () = serve_links(stream, registry, place) => {}
-        () = doors.slammed() => {}
+pin_project! {
+    /// Serves a stream from its hello to its end; on a checked stream, from hello to hello. Ends when the doors are slammed.
+    ///
+    /// A future written by hand: it is all that the task of an idle link holds, and a compiler that has to store what moves from one
+    /// await to the next would store it twice.
+    pub(crate) struct Serve<'s, S> {
+        registry: Arc<Registry>,
+        doors: Arc<Doors>,
+        #[pin]
+        stage: Stage<'s, S>,
     }
 }
 
-async fn serve_links<S>(mut stream: S, registry: &Arc<Registry>, mut place: Option<Place>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let check = registry.config.given.session.check;
-    let mut tail = Vec::new();
-    loop {
-        // The greeting's own future is large and short-lived: it lives on the heap, the driver in the task.
-        let greeted = Box::pin(greet(&mut stream, registry, &mut tail, check, place.as_ref())).await;
-        drop(place.take());
-        let (Admitted { channel, link }, rest) = match greeted {
-            Greeted::Admitted(admitted, rest) => (admitted, rest),
-            // A wire stays where it is, and may carry a better hello.
-            Greeted::Refused if check => continue,
-            Greeted::Refused | Greeted::Gone => return,
+pin_project! {
+    #[project = StageProjected]
+    #[project_replace = StageReplaced]
+    enum Stage<'s, S> {
+        /// The greeting's own future is large and short-lived: it lives on the heap.
+        Greeting { greeting: Pin<Box<dyn Future<Output = Greeted<S>> + Send + 's>> },
+        Driving {
+            driver: Driver<ServerRole, S>,
+            #[pin]
+            sleep: Sleep,
+        },
+        Done,
+    }
+}
+
+impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Serve<'s, S> {
+    pub(crate) fn new(stream: S, registry: Arc<Registry>, doors: Arc<Doors>, place: Option<Place>) -> Self {
+        let stage = Stage::greeting(stream, &registry, &doors, place, Vec::new());
+        Self { registry, doors, stage }
+    }
+}
+
+impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Stage<'s, S> {
+    fn greeting(stream: S, registry: &Arc<Registry>, doors: &Arc<Doors>, place: Option<Place>, tail: Vec<u8>) -> Self {
+        let (registry, doors) = (Arc::clone(registry), Arc::clone(doors));
+        let greeting = async move {
+            tokio::select! {
+                biased;
+                () = doors.slammed() => Greeted::Gone,
+                greeted = greet(stream, &registry, tail, place) => greeted,
+            }
         };
-        let driver = Driver::new(channel, registry.reporter.clone(), registry.clock, stream, link, rest);
-        let remains = driver.run().await;
-        if !check || remains.ended {
-            return;
-        }
-        (stream, tail) = (remains.stream, remains.tail);
+        Self::Greeting { greeting: Box::pin(greeting) }
     }
 }
 
-enum Greeted {
-    /// With what was read behind the greeting.
-    Admitted(Admitted, Vec<u8>),
-    Refused,
-    /// The stream ended, or said nothing for too long.
+impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjected::Greeting { greeting } => match ready!(greeting.as_mut().poll(cx)) {
+                    Greeted::Admitted { stream, admitted: Admitted { channel, link }, rest } => {
+                        let clock = this.registry.clock;
+                        let driver = Driver::new(channel, this.registry.reporter.clone(), clock, stream, link, rest);
+                        this.stage.set(Stage::Driving { driver, sleep: tokio::time::sleep_until(clock.at(clock.now())) });
+                    }
+                    Greeted::Again { stream, tail } => {
+                        this.stage.set(Stage::greeting(stream, this.registry, this.doors, None, tail));
+                    }
+                    Greeted::Gone => return Poll::Ready(()),
+                },
+                StageProjected::Driving { driver, sleep } => {
+                    ready!(driver.poll(sleep, cx));
+                    let StageReplaced::Driving { driver, .. } = this.stage.as_mut().project_replace(Stage::Done) else {
+                        continue;
+                    };
+                    let Remains { stream, tail, ended } = driver.into_remains();
+                    if ended || !this.registry.is_checked() {
+                        return Poll::Ready(());
+                    }
+                    this.stage.set(Stage::greeting(stream, this.registry, this.doors, None, tail));
+                }
+                StageProjected::Done => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// What came of a greeting.
+enum Greeted<S> {
+    Admitted {
+        stream: S,
+        admitted: Admitted,
+        /// What was read behind the greeting.
+        rest: Vec<u8>,
+    },
+    /// It was refused, but a wire stays where it is and may carry a better one.
+    Again { stream: S, tail: Vec<u8> },
+    /// Nothing more comes of this stream.
     Gone,
 }
 
-/// Reads the first line and admits it, or turns it away. `first` holds what was received already, and afterwards what was received
-/// behind a line that was refused.
-async fn greet<S>(stream: &mut S, registry: &Registry, first: &mut Vec<u8>, check: bool, place: Option<&Place>) -> Greeted
+/// Reads the first line and admits it, or turns it away. `first` holds what was received already.
+async fn greet<S>(mut stream: S, registry: &Registry, mut first: Vec<u8>, place: Option<Place>) -> Greeted<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let check = registry.is_checked();
     let turn_away = || {
-        if let Some(place) = place {
+        if let Some(place) = &place {
             place.doors.turn_away();
         }
     };
-    let read = read_greeting(stream, first, check);
+    let read = read_greeting(&mut stream, &mut first, check);
     // HL-0111. A checked stream is a wire, which waits for its device for ever.
     let read = if check { Ok(read.await) } else { tokio::time::timeout(registry.config.given.limits.hello_timeout, read).await };
     let Ok(Ok(())) = read else {
         turn_away();
         return Greeted::Gone;
     };
-    let refusal = match Greeting::read(first, check) {
+    let refusal = match Greeting::read(&first, check) {
         Ok(Some((greeting, taken))) => match registry.admit(&greeting) {
-            Ok(admitted) => return Greeted::Admitted(admitted, first.get(taken..).unwrap_or_default().to_vec()),
+            Ok(admitted) => return Greeted::Admitted { stream, admitted, rest: first.get(taken..).unwrap_or_default().to_vec() },
             // A classic peer would take an answer for a message.
             Err(refusal) => matches!(greeting, Greeting::Native(_)).then_some(refusal),
         },
@@ -226,7 +306,7 @@ where
         };
         let _ = tokio::time::timeout(REFUSAL, farewell).await;
     }
-    Greeted::Refused
+    if check { Greeted::Again { stream, tail: first } } else { Greeted::Gone }
 }
 
 /// Reads until `first` holds a greeting, or something that is none.
@@ -260,5 +340,23 @@ fn skip_what_is_no_greeting(first: &mut Vec<u8>) {
     first.drain(..start);
     if first.len() > HELLO_MAX && !first.contains(&b'\n') {
         first.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use tokio::net::TcpStream;
+
+    /// What a link costs while nothing happens, besides what Tokio keeps for a task and a socket. Whoever makes one of these larger
+    /// pays for it a hundred thousand times.
+    #[test]
+    fn an_idle_link_is_small() {
+        let task = size_of::<Serve<'static, TcpStream>>();
+        let line = size_of::<Channel<ServerRole>>();
+        // Tokio rounds a task up to the next 128 bytes; there are 280 for its future in 384.
+        assert!(task <= 272, "{task}");
+        assert!(line <= 848, "{line}");
     }
 }

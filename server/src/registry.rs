@@ -1,15 +1,15 @@
 //! Client id → session, and who may have one.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, State};
 use crate::clock::{Clock, random};
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
 use crate::report::{Reporter, What};
 use crate::sync::{Mutex, lock};
-use holdline_proto::{
-    DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, Session, TakeoverGuard, VecOutbox, classic, native,
-};
-use std::collections::HashMap;
+use holdline_proto::{DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, Session, VecOutbox, classic, native};
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -26,7 +26,7 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct Entries {
-    sessions: HashMap<Arc<str>, Entry>,
+    sessions: HashSet<Entry>,
     /// Sessions that somebody waits for: told when they appear, or the server closes. One entry for each, so that ten thousand who
     /// wait are not all woken ten thousand times.
     awaited: HashMap<Arc<str>, Arc<Notify>>,
@@ -34,11 +34,29 @@ struct Entries {
     closing: bool,
 }
 
+/// A session, found by its client id.
 #[derive(Debug)]
-struct Entry {
-    channel: Arc<Channel<ServerRole>>,
-    guard: TakeoverGuard,
+struct Entry(Arc<Channel<ServerRole>>);
+
+impl Borrow<str> for Entry {
+    fn borrow(&self) -> &str {
+        &self.0.id
+    }
 }
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Entry {}
 
 /// Why a greeting is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +90,16 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Channel<ServerRole>>> {
-        lock(&self.entries).sessions.get(id).map(|entry| Arc::clone(&entry.channel))
+        lock(&self.entries).sessions.get(id).map(|entry| Arc::clone(&entry.0))
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Channel<ServerRole>>> {
-        lock(&self.entries).sessions.values().map(|entry| Arc::clone(&entry.channel)).collect()
+        lock(&self.entries).sessions.iter().map(|entry| Arc::clone(&entry.0)).collect()
+    }
+
+    /// Whether lines carry a checksum.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.config.given.session.check
     }
 
     /// From now on every hello is refused.
@@ -95,7 +118,7 @@ impl Registry {
         let appears = {
             let mut entries = lock(&self.entries);
             if let Some(entry) = entries.sessions.get(id) {
-                return Some(Arc::clone(&entry.channel));
+                return Some(Arc::clone(&entry.0));
             }
             if entries.closing {
                 return None;
@@ -125,7 +148,7 @@ impl Registry {
             return Err(self.come_back_later(RefusalCode::Closing));
         }
         let unknown = !config.expected.is_empty() && !config.expected.contains(id);
-        if !entries.sessions.contains_key(id) {
+        if !entries.sessions.contains(id) {
             if unknown {
                 // HL-0117
                 self.reporter.tell(&Arc::from(id), What::Unknown { refused: config.only_expected });
@@ -143,16 +166,16 @@ impl Registry {
             if let Some(awaited) = entries.awaited.remove(&id) {
                 awaited.notify_waiters();
             }
-            entries.sessions.insert(id, Entry { channel, guard: TakeoverGuard::new() });
+            entries.sessions.insert(Entry(channel));
         }
-        let Some(entry) = entries.sessions.get_mut(id) else { return Err(RefusalCode::Busy.into()) };
-        let channel = Arc::clone(&entry.channel);
+        let Some(entry) = entries.sessions.get(id) else { return Err(RefusalCode::Busy.into()) };
+        let channel = Arc::clone(&entry.0);
         let mut reports = Vec::new();
         let mut locked = channel.lock();
-        let session = &locked.get().session;
+        let State { session, guard, .. } = locked.get();
         let (live, timeout_ms) = (session.has_link(), session.timeout_ms());
         // HL-0123, HL-0124
-        if let Err(retry_ms) = entry.guard.admit(now, boot, live, timeout_ms) {
+        if let Err(retry_ms) = guard.admit(now, boot, live, timeout_ms) {
             drop(locked);
             self.reporter.tell(&channel.id, What::Duplicate);
             return Err(Refusal { code: RefusalCode::DuplicateClient, retry_ms });

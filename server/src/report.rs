@@ -1,8 +1,9 @@
 //! What the operator is told: one stream of events for all sessions of a server, or for one client.
 
+use crate::sync::{Mutex, lock};
 use holdline_proto::{DownReason, Event, PeerFault, RefusalCode};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -55,15 +56,20 @@ pub enum What {
 const BACKLOG: usize = 4_096;
 
 /// Where reports go.
+///
+/// Every link holds one, so it is a single pointer.
 #[derive(Clone, Debug)]
-pub(crate) struct Reporter {
+pub(crate) struct Reporter(Arc<Desk>);
+
+#[derive(Debug)]
+struct Desk {
     reports: broadcast::Sender<Report>,
-    faults: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Reporter {
     pub(crate) fn new() -> Self {
-        Self { reports: broadcast::Sender::new(BACKLOG), faults: Arc::default() }
+        Self(Arc::new(Desk { reports: broadcast::Sender::new(BACKLOG), faults: Mutex::new(BTreeMap::new()) }))
     }
 
     pub(crate) fn tell(&self, client: &Arc<str>, what: What) {
@@ -71,11 +77,11 @@ impl Reporter {
         tracing::debug!(client = %client.escape_debug(), ?what);
         if let What::Fault(fault) = what {
             // HL-0142
-            *self.faults.lock().unwrap_or_else(PoisonError::into_inner).entry(fault.code()).or_default() += 1;
+            *lock(&self.0.faults).entry(fault.code()).or_default() += 1;
         }
-        if self.reports.receiver_count() > 0 {
+        if self.0.reports.receiver_count() > 0 {
             // A receiver that went away meanwhile is no loss.
-            let _ = self.reports.send(Report { client: Arc::clone(client), what });
+            let _ = self.0.reports.send(Report { client: Arc::clone(client), what });
         }
     }
 
@@ -87,11 +93,11 @@ impl Reporter {
 
     /// How often peers violated the protocol, by the name of the fault.
     pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.faults).clone()
     }
 
     pub(crate) fn subscribe(&self) -> Reports {
-        Reports(self.reports.subscribe())
+        Reports(self.0.reports.subscribe())
     }
 }
 

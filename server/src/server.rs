@@ -3,7 +3,7 @@
 use crate::config::{InvalidConfig, ServerConfig};
 use crate::connection::Connection;
 use crate::error::Closed;
-use crate::listener::{self, Doors};
+use crate::listener::{self, Doors, Serve};
 use crate::registry::{Registry, spread};
 use crate::report::Reports;
 use holdline_proto::{ByeCode, Outbox};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,7 +65,7 @@ impl Server {
     /// The configuration is out of range, or the address cannot be listened on (in use, not allowed, not of this machine).
     pub async fn bind(address: impl ToSocketAddrs, config: ServerConfig) -> Result<Self, BindError> {
         config.check()?;
-        let listener = TcpListener::bind(address).await?;
+        let listener = listener::listen(address, &config.limits).await?;
         let local = listener.local_addr()?;
         let server = Self::build(config, Some(local))?;
         let (registry, doors, tasks) = (&server.inner.registry, &server.inner.doors, &server.inner.tasks);
@@ -107,7 +107,7 @@ impl Server {
     /// Dropping the future closes the stream; the session stays.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
         let _tracked = self.inner.tasks.token();
-        listener::serve(stream, &self.inner.registry, &self.inner.doors, None).await;
+        Serve::new(stream, Arc::clone(&self.inner.registry), Arc::clone(&self.inner.doors), None).await;
     }
 
     /// The line to a client, as soon as it has made contact for the first time; at once if it has.
@@ -203,7 +203,7 @@ impl Server {
         self.inner.tasks.close();
         // HL-0127
         let _ = tokio::time::timeout(bound * 2 / 5, self.inner.tasks.wait()).await;
-        self.inner.doors.slam();
+        self.inner.doors.slam(registry);
         // From here on nothing waits for a peer; only a `serve` whose caller does not poll it stays.
         let _ = tokio::time::timeout(bound / 10, self.inner.tasks.wait()).await;
         left
@@ -217,10 +217,8 @@ fn milliseconds(time: Duration) -> u32 {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
-        for channel in self.registry.all() {
-            // Whoever still waits on a handle is told.
-            channel.lock().close(ByeCode::Closing, 0);
-        }
-        self.doors.slam();
+        self.registry.close();
+        // Whoever still waits on a handle is told.
+        self.doors.slam(&self.registry);
     }
 }

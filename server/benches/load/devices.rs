@@ -142,7 +142,7 @@ impl Devices {
 
     /// Every device says something each quarter of the timeout, evenly spread: a keepalive, or each `message_each`-th time, if
     /// given, a message. Answers are read. Returns how many messages were done.
-    pub(crate) fn idle(&mut self, message_each: Option<u32>, lasts: Duration) -> io::Result<u64> {
+    pub(crate) fn idle(&mut self, message_each: Option<usize>, lasts: Duration) -> io::Result<u64> {
         const STEP: Duration = Duration::from_millis(2);
         let period = Duration::from_millis(self.timeout_ms / 4);
         let steps = (period.as_micros() / STEP.as_micros()) as usize;
@@ -156,7 +156,7 @@ impl Devices {
             for (index, device) in self.devices.iter_mut().enumerate().take(to).skip(from) {
                 match message_each {
                     // A message is a sign of life as well.
-                    Some(each) if (round + index) % each as usize == 0 => wire.message(&mut device.progress, &mut device.output),
+                    Some(each) if (round + index).is_multiple_of(each) => wire.message(&mut device.progress, &mut device.output),
                     _ => device.output.extend_from_slice(wire.keepalive()),
                 }
                 device.flush();

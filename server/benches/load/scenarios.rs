@@ -11,11 +11,13 @@ use tokio::time::Instant;
 /// How long the devices of a scenario are at it before the measurement begins.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+type Scenario = fn(&Options, &mut Vec<Row>);
+
 pub(crate) fn run(options: &Options) {
     raise_descriptor_limit();
     println!("load before: {}; {} worker threads", load(), options.workers);
     let mut rows = Vec::new();
-    let scenarios: [(&str, fn(&Options, &mut Vec<Row>)); 5] =
+    let scenarios: [(&str, Scenario); 5] =
         [("idle", idle), ("pipelined", pipelined), ("paced", paced), ("latency", latency), ("return", come_back)];
     for (name, scenario) in scenarios {
         if options.scenarios.is_empty() || options.scenarios.iter().any(|wanted| wanted == name) {
@@ -36,10 +38,10 @@ fn each(options: &Options, rounds: usize, mut measure: impl FnMut(&Process) -> i
     for round in 0..rounds {
         for &kind in &options.kinds {
             let measured = Process::start(kind, options).and_then(|process| measure(&process).map_err(|error| error.to_string()));
-            if let Err(reason) = measured {
-                if round == 0 || kind != Kind::Mosquitto {
-                    println!("{} skipped: {reason}", kind.name());
-                }
+            if let Err(reason) = measured
+                && (round == 0 || kind != Kind::Mosquitto)
+            {
+                println!("{} skipped: {reason}", kind.name());
             }
         }
     }
