@@ -30,7 +30,7 @@ impl Keeps {
 
     /// In the order of the words that name them on the wire.
     pub(crate) const ALL: [Self; 4] = [Self::None, Self::Sent, Self::Seen, Self::Both];
-    pub(crate) const WORDS: &'static str = "none sent seen both";
+    pub(crate) const WORDS: &'static [u8] = b"none sent seen both";
 }
 
 /// What to do with unacknowledged messages when the peer has lost its memory of this stream.

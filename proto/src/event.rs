@@ -144,13 +144,21 @@ impl ByeCode {
 
     /// The word on the wire.
     pub const fn token(self) -> &'static str {
+        words::text(BYES, self.place())
+    }
+
+    pub(crate) fn word(self) -> &'static [u8] {
+        words::nth(BYES, self.place())
+    }
+
+    const fn place(self) -> usize {
         match self {
-            Self::Fault(fault) => fault.code(),
-            Self::Done => words::nth(BYES, 11),
-            Self::Closing => words::nth(BYES, 12),
-            Self::Takeover => words::nth(BYES, 13),
-            Self::Reset => words::nth(BYES, 14),
-            Self::Unknown => words::nth(BYES, 15),
+            Self::Fault(fault) => fault as usize,
+            Self::Done => 11,
+            Self::Closing => 12,
+            Self::Takeover => 13,
+            Self::Reset => 14,
+            Self::Unknown => 15,
         }
     }
 
@@ -160,7 +168,7 @@ impl ByeCode {
 }
 
 /// In the order of [`ByeCode::ALL`]: the faults, in their order, come first.
-const BYES: &str = "frame number long utf8 nul window ack rewind hello slow mute done closing takeover reset unknown";
+const BYES: &[u8] = b"frame number long utf8 nul window ack rewind hello slow mute done closing takeover reset unknown";
 
 /// The word in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,7 +210,7 @@ impl RefusalCode {
 
     /// The word on the wire.
     pub const fn token(self) -> &'static str {
-        words::nth(REFUSALS, self as usize)
+        words::text(REFUSALS, self as usize)
     }
 
     pub(crate) fn from_token(token: &[u8]) -> Self {
@@ -211,7 +219,7 @@ impl RefusalCode {
 }
 
 /// In the order of [`RefusalCode`].
-const REFUSALS: &str = "malformed version sealed profile duplicate-client unknown-client busy closing unknown";
+const REFUSALS: &[u8] = b"malformed version sealed profile duplicate-client unknown-client busy closing unknown";
 
 /// One violation of the protocol by the peer. Each closes the link it happened on, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -245,7 +253,7 @@ pub enum PeerFault {
 impl PeerFault {
     /// The word in the `B` line that tells the peer.
     pub const fn code(self) -> &'static str {
-        words::nth(BYES, self as usize)
+        words::text(BYES, self as usize)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A line ⇄ bytes: finding the LF, numbers, the checksum, and a writer that never writes half a line.
 
+use crate::digits;
 use crate::event::{PeerFault, SendError};
 
 /// LF, the byte that ends a line.
@@ -8,8 +9,6 @@ pub(crate) const LF: u8 = b'\n';
 pub(crate) const CHECK_LEN: usize = 9;
 /// Sequence numbers stay below this, so that arithmetic on them cannot overflow.
 pub(crate) const SEQ_LIMIT: u64 = 1 << 63;
-/// The most digits a 64-bit number has.
-const DIGITS_MAX: usize = 20;
 
 /// A received line without its LF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,34 +58,26 @@ pub(crate) fn find_lf(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|&byte| byte == LF)
 }
 
-/// Splits a decimal number off the front of `bytes`: no sign, no leading zero, at most 64 bits.
-pub(crate) fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value: u64 = 0;
-    let mut length = 0;
-    for digit in bytes.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|&digit| digit <= 9) {
-        value = value.wrapping_mul(10).wrapping_add(digit.into());
-        length += 1;
-    }
-    let fits = match (bytes.first()?, length) {
-        (_, 0) => false,
-        (b'0', _) => length == 1,
-        (_, ..DIGITS_MAX) => true,
-        // Twenty digits from 10^19 on have the top bit set; what is too large for 64 bits has wrapped round to less.
-        (b'1', DIGITS_MAX) => value >= SEQ_LIMIT,
-        _ => false,
-    };
-    if fits { Some((value, bytes.get(length..)?)) } else { None }
-}
-
 /// A number that is the whole of `bytes`.
 pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
-    take_number(bytes).and_then(|(value, rest)| rest.is_empty().then_some(value))
+    digits::take(bytes).and_then(|(value, rest)| rest.is_empty().then_some(value))
 }
 
 /// Bytes as text; whether there is a NUL is told by [`Line`].
 #[cfg(not(target_pointer_width = "32"))]
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PeerFault> {
     core::str::from_utf8(bytes).map_err(|_| PeerFault::Utf8)
+}
+
+/// The text of a line from `at` on. The line as a whole is checked, since it is aligned more often than its text is.
+#[cfg(not(target_pointer_width = "32"))]
+pub(crate) fn text(line: &[u8], at: usize) -> Result<&str, PeerFault> {
+    Ok(utf8(line)?.get(at..).unwrap_or_default())
+}
+
+#[cfg(target_pointer_width = "32")]
+pub(crate) fn text(line: &[u8], at: usize) -> Result<&str, PeerFault> {
+    utf8(line.get(at..).unwrap_or_default())
 }
 
 /// Half the code of `from_utf8`, which is made for long texts.
@@ -111,18 +102,20 @@ pub(crate) fn sendable(text: &str) -> Result<(), SendError> {
 
 /// Takes the checksum off a line; `None` if there is none or it is wrong.
 pub(crate) fn unchecked(line: &[u8]) -> Option<&[u8]> {
-    let (body, suffix) = line.split_at_checked(line.len().checked_sub(CHECK_LEN)?)?;
-    let mut sum: u32 = 0;
-    let (star, digits) = suffix.split_first()?;
-    for &digit in digits {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        sum = sum << 4 | u32::from(value);
+    let (body, check) = line.split_at_checked(line.len().checked_sub(CHECK_LEN)?)?;
+    (check == check_of(body)).then_some(body)
+}
+
+/// What a checked line ends in.
+fn check_of(body: &[u8]) -> [u8; CHECK_LEN] {
+    let mut check = [b'*'; CHECK_LEN];
+    let mut sum = crc32(0, body);
+    for digit in check.iter_mut().skip(1) {
+        sum = sum.rotate_left(4);
+        let nibble = (sum & 15) as u8;
+        *digit = nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
     }
-    (*star == b'*' && sum == crc32(0, body)).then_some(body)
+    check
 }
 
 /// CRC-32 (IEEE 802.3) of `bytes`, going on from the checksum of what came before (0 at the beginning).
@@ -158,35 +151,6 @@ const NIBBLES: [u32; 16] = {
     table
 };
 
-/// Writes a number to the end of `digits`, and returns where it begins there.
-fn spell(mut value: u64, digits: &mut [u8; DIGITS_MAX]) -> usize {
-    let mut first = DIGITS_MAX;
-    for place in digits.iter_mut().rev() {
-        let digit;
-        (value, digit) = div_10(value);
-        *place = b'0' + digit;
-        first -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    first
-}
-
-#[cfg(not(target_pointer_width = "32"))]
-fn div_10(value: u64) -> (u64, u8) {
-    (value / 10, (value % 10) as u8)
-}
-
-/// In three steps of 32 bits: the division of 64 bits takes a kilobyte.
-#[cfg(target_pointer_width = "32")]
-fn div_10(value: u64) -> (u64, u8) {
-    let (high, low) = ((value >> 32) as u32, value as u32);
-    let middle = high % 10 << 16 | low >> 16;
-    let rest = middle % 10 << 16 | low & 0xFFFF;
-    (u64::from(high / 10) << 32 | u64::from(middle / 10) << 16 | u64::from(rest / 10), (rest % 10) as u8)
-}
-
 /// Writes whole lines into a buffer; a line that does not fit leaves no trace.
 pub(crate) struct Writer<'b> {
     buffer: &'b mut [u8],
@@ -208,22 +172,30 @@ impl<'b> Writer<'b> {
 
     /// Appends to the line; past the end of the buffer it only counts, and the line will not be ended.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        if let Some(target) = self.at.checked_add(bytes.len()).and_then(|end| self.buffer.get_mut(self.at..end)) {
+        if let Some(target) = self.buffer.get_mut(self.at..).and_then(|rest| rest.get_mut(..bytes.len())) {
             target.copy_from_slice(bytes);
         }
-        self.at = self.at.saturating_add(bytes.len());
+        self.at += bytes.len();
         self
     }
 
     /// Appends a decimal number.
+    #[inline(never)]
     pub(crate) fn number(&mut self, value: u64) -> &mut Self {
-        let mut digits = [0; DIGITS_MAX];
-        let first = spell(value, &mut digits);
-        self.put(digits.get(first..).unwrap_or_default())
+        self.put(digits::spell(value, &mut [0; digits::MAX]))
     }
 
     /// Writes the line of a frame that has a number, and perhaps a text; `false` as for [`Writer::end`].
     pub(crate) fn frame(&mut self, letter: u8, number: u64, text: Option<&[u8]>) -> bool {
+        #[cfg(target_pointer_width = "64")]
+        if !self.check && self.frame_at_once(letter, number, text).is_some() {
+            return true;
+        }
+        self.frame_piece_by_piece(letter, number, text)
+    }
+
+    #[cfg_attr(target_pointer_width = "64", cold)]
+    fn frame_piece_by_piece(&mut self, letter: u8, number: u64, text: Option<&[u8]>) -> bool {
         self.put(&[letter]).number(number);
         if let Some(text) = text {
             self.put(b" ").put(text);
@@ -231,53 +203,61 @@ impl<'b> Writer<'b> {
         self.end()
     }
 
+    /// The usual frame: a short number, no check, and room for it.
+    #[cfg(target_pointer_width = "64")]
+    fn frame_at_once(&mut self, letter: u8, number: u64, text: Option<&[u8]>) -> Option<()> {
+        let number = digits::word::spell(number)?;
+        let mut place = self.buffer.get_mut(self.at..)?;
+        let room = place.len();
+        let [first, digits @ ..] = place.first_chunk_mut::<9>()?;
+        *first = letter;
+        *digits = number.digits;
+        place = place.get_mut(1 + number.length..)?;
+        if let Some(text) = text {
+            let (blank, after) = place.split_first_mut()?;
+            *blank = b' ';
+            let (target, after) = after.split_at_mut_checked(text.len())?;
+            target.copy_from_slice(text);
+            place = after;
+        }
+        let (last, after) = place.split_first_mut()?;
+        *last = LF;
+        self.at += room - after.len();
+        self.start = self.at;
+        Some(())
+    }
+
+    #[cold]
+    fn put_check(&mut self) {
+        let check = check_of(self.buffer.get(self.start..self.at).unwrap_or_default());
+        self.put(&check);
+    }
+
     /// Ends a line with its checksum, if the stream has one, and LF. `false`, and no trace of it, if it did not fit.
     // HL-0004, HL-0097
     #[must_use]
     pub(crate) fn end(&mut self) -> bool {
         if self.check && self.at > self.start {
-            let sum = self.buffer.get(self.start..self.at).map_or(0, |body| crc32(0, body));
-            let mut suffix = *b"*00000000";
-            for (index, digit) in suffix.iter_mut().skip(1).enumerate() {
-                *digit = b"0123456789abcdef"[(sum >> (28 - 4 * index) & 15) as usize];
+            self.put_check();
+        }
+        match self.buffer.get_mut(self.at) {
+            Some(place) => {
+                *place = LF;
+                self.at += 1;
+                self.start = self.at;
+                true
             }
-            self.put(&suffix);
+            None => {
+                self.at = self.start;
+                false
+            }
         }
-        self.put(&[LF]);
-        let fits = self.at <= self.buffer.len();
-        if fits {
-            self.start = self.at;
-        } else {
-            self.at = self.start;
-        }
-        fits
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_one_spelling() {
-        for (spelling, value) in [("0", Some(0)), ("18446744073709551615", Some(u64::MAX)), ("18446744073709551616", None)] {
-            assert_eq!(number(spelling.as_bytes()), value, "{spelling}");
-        }
-        for wrong in ["", "00", "01", "+1", "-1", " 1", "1 ", "1a", "99999999999999999999"] {
-            assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_written_as_they_are_read() {
-        for value in [0, 9, 10, 4_294_967_295, 4_294_967_296, 42_949_672_960, u64::MAX] {
-            let mut buffer = [0; 32];
-            let mut writer = Writer::new(&mut buffer, false);
-            assert!(writer.number(value).end());
-            let written = writer.written();
-            assert_eq!(number(&buffer[..written - 1]), Some(value));
-        }
-    }
 
     #[test]
     fn the_checksum_is_the_one_everybody_means() {

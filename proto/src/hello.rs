@@ -3,7 +3,7 @@
 use crate::config::{Keeps, LINE_MAX, LINE_MIN, TIMEOUT_MAX_MS, TIMEOUT_MIN_MS};
 use crate::event::{PeerFault, RefusalCode};
 use crate::frame::{self, Line, SEQ_LIMIT, Writer};
-use crate::words;
+use crate::words::{self, after};
 use core::fmt;
 
 /// The longest hello, welcome or refusal, in bytes without its LF: what a server reads of a stranger.
@@ -201,30 +201,34 @@ pub fn refuse(code: RefusalCode, retry_ms: u32, check: bool, buffer: &mut [u8]) 
 
 /// What a client makes of the line that answers its hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Welcome(Terms),
-    Refusal { code: RefusalCode, retry_ms: u32 },
+pub(crate) enum Answer<'l> {
+    /// Its fields, for [`parse_welcome`].
+    Welcome(&'l [u8]),
+    Refusal {
+        code: RefusalCode,
+        retry_ms: u32,
+    },
     NotHoldline,
 }
 
-impl Answer {
-    pub(crate) fn parse(line: &[u8]) -> Result<Self, PeerFault> {
-        let Some(rest) = line.strip_prefix(NATIVE) else {
+impl<'l> Answer<'l> {
+    pub(crate) fn parse(line: &'l [u8]) -> Result<Self, PeerFault> {
+        let Some(rest) = after(NATIVE, line) else {
             return Ok(Self::NotHoldline);
         };
         if line.len() > HELLO_MAX {
             return Err(PeerFault::Hello);
         }
-        if let Some(fields) = rest.strip_prefix(b"ok ") {
-            return parse_terms(fields, false).map(|(_, terms)| Self::Welcome(terms)).ok_or(PeerFault::Hello);
+        if let Some(fields) = after(b"ok ", rest) {
+            return Ok(Self::Welcome(fields));
         }
-        let fields = rest.strip_prefix(b"no ").ok_or(PeerFault::Hello)?;
+        let fields = after(b"no ", rest).ok_or(PeerFault::Hello)?;
         let mut code = None;
         let mut retry_ms = 0;
         for field in fields.split(|&byte| byte == b' ') {
-            if let Some(token) = field.strip_prefix(b"code=") {
+            if let Some(token) = after(b"code=", field) {
                 code = code.or(Some(RefusalCode::from_token(token)));
-            } else if let Some(value) = field.strip_prefix(b"retry=") {
+            } else if let Some(value) = after(b"retry=", field) {
                 retry_ms = retry(value);
             }
         }
@@ -241,7 +245,7 @@ const NATIVE: &[u8] = b"HOLD/1 ";
 
 // HL-0016
 /// The keys of a hello or welcome in the order of the grammar, and `client`, which only a hello has.
-const KEYS: &str = "boot epoch base peer seen keeps timeout window max bsum sum held client";
+const KEYS: &[u8] = b"boot epoch base peer seen keeps timeout window max bsum sum held client";
 const KEEPS: usize = 5;
 const CLIENT: usize = 12;
 /// All but the sums, `held` and `client`.
@@ -269,32 +273,32 @@ pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&[u8]>, terms:
         Some(client) => writer.put(NATIVE).put(b"client=").put(client),
         None => writer.put(NATIVE).put(b"ok"),
     };
-    let mut field = |place, value| {
-        writer.put(b" ").put(words::nth(KEYS, place).as_bytes()).put(b"=");
-        match place {
-            KEEPS => writer.put(words::nth(Keeps::WORDS, value as usize).as_bytes()),
-            _ => writer.number(value),
-        };
+    let field = |writer: &mut Writer<'_>, place, value| {
+        writer.put(b" ").put(words::nth(KEYS, place)).put(b"=").number(value);
     };
-    field(0, terms.boot);
-    field(1, terms.epoch);
-    field(2, terms.base);
-    field(3, terms.peer);
-    field(4, terms.seen);
-    field(KEEPS, terms.keeps as u64);
-    field(6, terms.timeout_ms.into());
-    field(7, terms.window.into());
-    field(8, terms.max_line.into());
+    field(writer, 0, terms.boot);
+    field(writer, 1, terms.epoch);
+    field(writer, 2, terms.base);
+    field(writer, 3, terms.peer);
+    field(writer, 4, terms.seen);
+    writer.put(b" keeps=").put(words::nth(Keeps::WORDS, terms.keeps as usize));
+    field(writer, 6, terms.timeout_ms.into());
+    field(writer, 7, terms.window.into());
+    field(writer, 8, terms.max_line.into());
     if let Some(sum) = terms.base_sum {
-        field(9, sum.into());
+        field(writer, 9, sum.into());
     }
     if let Some(sum) = terms.seen_sum {
-        field(10, sum.into());
+        field(writer, 10, sum.into());
     }
     if terms.held > 0 {
-        field(11, terms.held.into());
+        field(writer, 11, terms.held.into());
     }
     writer.end()
+}
+
+pub(crate) fn parse_welcome(fields: &[u8]) -> Result<Terms, PeerFault> {
+    parse_terms(fields, false).map(|(_, terms)| terms).ok_or(PeerFault::Hello)
 }
 
 /// Fields in any order: unknown ones are ignored, known ones may stand once.

@@ -120,6 +120,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod digits;
 mod event;
 mod frame;
 mod guard;

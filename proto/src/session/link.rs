@@ -150,29 +150,33 @@ impl Link {
             Phase::Hello => Deadline { at: self.progress.plus(timeout.max(HELLO_TIMEOUT_MIN_MS)), timer: Timer::Hello },
             Phase::Up => Deadline { at: self.heard.plus(timeout), timer: Timer::Outage },
         };
-        let mut consider = |Since(since), ms, timer| {
-            let at = since.plus(ms);
-            if at < soonest.at {
-                soonest = Deadline { at, timer };
-            }
-        };
+        let mut consider = |since, ms, timer| earlier(&mut soonest, since, ms, timer);
         let silent = self.unsent == 0;
         if !silent {
-            consider(Since(self.spoke), timeout, Timer::Stall);
+            consider(self.spoke, timeout, Timer::Stall);
         }
         if self.phase == Phase::Up {
-            consider(self.partial, timeout * 4, Timer::Line);
-            consider(self.probing, timeout, Timer::Answer);
+            consider(self.partial.0, timeout * 4, Timer::Line);
+            consider(self.probing.0, timeout, Timer::Answer);
             if silent && !self.due.has(Due::KEEPALIVE) {
-                consider(Since(self.spoke), timeout / 4, Timer::Keepalive);
+                consider(self.spoke, timeout / 4, Timer::Keepalive);
             }
             if !self.due.has(Due::REWIND) {
-                consider(self.gap, timeout / 4, Timer::Rewind);
+                consider(self.gap.0, timeout / 4, Timer::Rewind);
             }
             if self.sent > 0 && !self.due.has(Due::PROBE) {
-                consider(Since(self.progress), timeout / 2, Timer::Probe);
+                consider(self.progress, timeout / 2, Timer::Probe);
             }
         }
         Some(soonest)
+    }
+}
+
+/// Once for all timers: 64-bit arithmetic takes much code on a small CPU.
+#[inline(never)]
+fn earlier(soonest: &mut Deadline, since: Instant, ms: u32, timer: Timer) {
+    let at = since.plus(ms);
+    if at < soonest.at {
+        *soonest = Deadline { at, timer };
     }
 }

@@ -5,12 +5,14 @@ use super::receiving::{Arrival, Receiving, Stream, ahead};
 use super::sending::{Report, Sending};
 use super::{Client, Incarnation, Input, Message, Receipt, Role, Server};
 use crate::config::{Config, Keeps, LINE_MAX, ValidConfig};
+use crate::digits;
 use crate::event::{ByeCode, DownReason, Event, PeerFault, SendError};
 use crate::frame::{self, CHECK_LEN, Line, Writer};
-use crate::hello::{Answer, HELLO_MAX, Hello, Terms, is_greeting, retry, write_terms};
+use crate::hello::{Answer, HELLO_MAX, Hello, Terms, is_greeting, parse_welcome, retry, write_terms};
 use crate::outbox::Outbox;
 use crate::time::{Deadline, Instant, Timer};
-use core::num::NonZeroU32;
+use crate::words;
+use core::mem;
 
 /// What a message line takes besides its text, at most: `M`, twenty digits, a space.
 pub(crate) const OVERHEAD: u32 = 22;
@@ -27,31 +29,21 @@ pub struct Session<R, O> {
     receiving: Receiving,
     link: Link,
     events: Events,
-    /// The longest line the peer takes, as it said last; 0 before the first contact.
-    peer_max: u32,
     peer_keeps: Keeps,
-    /// Whether this session has been up before.
-    was_up: bool,
     garbled: u32,
 }
 
-/// Events that wait to be read; each kind at most once, told in this order.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
+/// Events that wait to be read; each kind at most once, told in the order of their bits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Events {
-    down: Option<DownReason>,
-    outgoing: Option<Event>,
-    incoming: Option<Event>,
-    up: Option<bool>,
-    acked: bool,
-    blocked: Option<Blocked>,
-}
-
-/// [`Event::Blocked`] in less space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Blocked {
-    seq: u64,
-    len: NonZeroU32,
-    max: u32,
+    waiting: u8,
+    /// Whether the session has been up before, and had been when it last went up.
+    was_up: bool,
+    resumed: bool,
+    down: DownReason,
+    outgoing: Event,
+    incoming: Event,
+    blocked: Event,
 }
 
 /// What a session must remember over a restart, besides the texts in its outbox.
@@ -99,7 +91,7 @@ impl<O: Outbox> Session<Server, O> {
     pub fn handle_hello(&mut self, now: Instant, fresh: u64, hello: &Hello<'_>) {
         // HL-0121
         if self.link.phase != Phase::Down {
-            self.events.down = Some(DownReason::Takeover);
+            self.events.tell_down(DownReason::Takeover);
         }
         let config = self.config.get();
         // HL-0023
@@ -130,6 +122,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         let keeps_sent = config.get().keeps.sent();
         let sending = Sending {
             sent: outbox.len() as u32,
+            max_text: max_text(LINE_MAX, config),
             outbox,
             epoch: snapshot.epoch.max(1),
             acked: snapshot.acked,
@@ -144,10 +137,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
             sending,
             receiving: Receiving::restore(snapshot.peer_epoch, snapshot.accepted, snapshot.accepted_sum),
             link: Link::down(),
-            events: Events::default(),
-            peer_max: 0,
+            events: Events::new(),
             peer_keeps: Keeps::None,
-            was_up: false,
             garbled: 0,
         }
     }
@@ -168,7 +159,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// Whether the link is established: both ends have heard the other's greeting.
     pub fn is_up(&self) -> bool {
-        self.link.phase == Phase::Up && self.link.adopt.is_none()
+        self.link.phase == Phase::Up && (R::IS_CLIENT || self.link.adopt.is_none())
     }
 
     /// Whether a link is open, be it up or still greeting.
@@ -213,9 +204,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// The longest text that can be sent now, in bytes.
     pub fn max_text(&self) -> u32 {
-        let max = if self.peer_max == 0 { LINE_MAX } else { self.peer_max };
-        // HL-0087
-        max - OVERHEAD - if self.config.get().check { CHECK_LEN as u32 } else { 0 }
+        self.sending.max_text
     }
 
     /// Queues a reliable message; returns its number. It is safe to forget once [`Event::Acked`] has reached that number.
@@ -274,7 +263,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     pub fn accept(&mut self, receipt: Receipt) -> bool {
         // HL-0077
         let moved = self.receiving.accept(receipt);
-        let same_stream = self.link.adopt.is_none_or(|stream| stream.epoch == receipt.epoch);
+        let same_stream = R::IS_CLIENT || self.link.adopt.is_none_or(|stream| stream.epoch == receipt.epoch);
         if moved && same_stream && self.link.phase == Phase::Up {
             self.link.due.add(Due::ACK);
         }
@@ -284,11 +273,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// Ends the link in order: the peer is told why, and how long to stay away (0: it may come back at once).
     pub fn close(&mut self, code: ByeCode, retry_ms: u32) {
         if self.has_link() {
-            self.link.retry_ms = retry_ms;
             let ack = self.link.due.has(Due::ACK);
             // HL-0024: before the welcome a client says nothing but its hello.
             let bye = (self.link.phase != Phase::Hello).then_some(code);
             self.end_link(DownReason::Closed, bye);
+            self.link.retry_ms = retry_ms;
             // HL-0126: what the application accepted is said before the goodbye.
             if ack {
                 self.link.due.add(Due::ACK);
@@ -301,23 +290,19 @@ impl<R: Role, O: Outbox> Session<R, O> {
     ///
     /// The caller's buffer must be able to hold a line of `max_line` bytes and its LF (512 at least, for the greeting).
     pub fn handle_input<'i>(&mut self, now: Instant, input: &'i [u8]) -> Input<'i> {
-        let mut consumed = 0;
-        if self.link.phase != Phase::Down && !input.is_empty() {
+        if input.is_empty() {
+            self.link.partial = Since::NONE;
+        } else if self.has_link() {
             self.link.hear(now);
         }
-        while self.link.phase != Phase::Down {
-            let rest = input.get(consumed..).unwrap_or_default();
-            let max = match self.link.phase {
-                Phase::Hello => HELLO_MAX.max(self.config.get().max_line as usize),
-                _ => self.config.get().max_line as usize,
-            };
-            let line = match frame::split(rest, max) {
+        let mut rest = input;
+        while self.has_link() && !rest.is_empty() {
+            let consumed = input.len() - rest.len();
+            let line = match frame::split(rest, self.line_max()) {
                 Ok(Some(line)) => line,
                 Ok(None) => {
                     // HL-0154
-                    if rest.is_empty() {
-                        self.link.partial = Since::NONE;
-                    } else if self.link.partial.is_none() {
+                    if self.link.partial.is_none() {
                         self.link.partial = Since::new(now);
                     }
                     return Input { consumed, message: None };
@@ -329,17 +314,14 @@ impl<R: Role, O: Outbox> Session<R, O> {
             };
             self.link.partial = Since::NONE;
             match self.handle_line(now, line) {
-                Ok(message) => {
-                    if self.events.down == Some(DownReason::NewHello) {
-                        return Input { consumed, message: None };
-                    }
-                    consumed += line.bytes.len() + 1;
-                    if message.is_some() || self.events.pending() {
-                        return Input { consumed, message };
-                    }
+                Ok(None) if !self.events.urgent() => {}
+                Ok(_) if !R::IS_CLIENT && self.events.down == DownReason::NewHello => {
+                    return Input { consumed, message: None };
                 }
+                Ok(message) => return Input { consumed: consumed + line.bytes.len() + 1, message },
                 Err(fault) => self.fault(fault),
             }
+            rest = rest.get(line.bytes.len() + 1..).unwrap_or_default();
         }
         // HL-0003
         Input { consumed: input.len(), message: None }
@@ -404,21 +386,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// The next event; read them all after every input.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let events = &mut self.events;
-        if let Some(reason) = events.down.take() {
-            return Some(Event::Down(reason));
-        }
-        let told = events.outgoing.take().or_else(|| events.incoming.take());
-        if told.is_some() {
-            return told;
-        }
-        if let Some(resumed) = events.up.take() {
-            return Some(Event::Up { resumed });
-        }
-        if core::mem::take(&mut events.acked) {
-            return Some(Event::Acked(self.sending.acked));
-        }
-        events.blocked.take().map(|Blocked { seq, len, max }| Event::Blocked { seq, len: len.get(), max })
+        self.events.take(self.sending.acked)
     }
 
     /// Writes as many whole lines as are due and fit into `buffer`, and returns their length. Call it after every input until it
@@ -440,11 +408,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.write_frame(writer, Due::REWIND, b'R', self.receiving.received() + 1)?;
         // HL-0082
         self.write_frame(writer, Due::ACK, b'A', self.receiving.accepted)?;
-        if let Some(code) = self.link.bye {
-            ended(bye(writer, code, self.link.retry_ms))?;
-            self.link.bye = None;
-        }
         if self.link.phase != Phase::Up {
+            if let Some(code) = self.link.bye {
+                ended(bye(writer, code, self.link.retry_ms))?;
+                self.link.bye = None;
+            }
             return None;
         }
         self.write_messages(writer)?;
@@ -493,7 +461,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
             if len > max {
                 // HL-0087
                 if !self.link.blocked_told {
-                    self.events.blocked = NonZeroU32::new(len).map(|len| Blocked { seq, len, max });
+                    self.events.blocked = Event::Blocked { seq, len, max };
+                    self.events.waiting |= Events::BLOCKED;
                     self.link.blocked_told = true;
                 }
                 break;
@@ -527,9 +496,30 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
     }
 
+    /// The longest line that is taken.
+    fn line_max(&self) -> usize {
+        let max = self.config.get().max_line as usize;
+        if R::IS_CLIENT && self.link.phase == Phase::Hello { max.max(HELLO_MAX) } else { max }
+    }
+
     fn handle_line<'i>(&mut self, now: Instant, line: Line<'i>) -> Result<Option<Message<'i>>, PeerFault> {
+        let mut frame = line.bytes;
+        if self.config.get().check || !self.is_up() || self.link.due.has(Due::GREETING) || matches!(frame, [b'B' | b'H', ..]) {
+            match self.admit(now, frame)? {
+                Some(admitted) => frame = admitted,
+                None => return Ok(None),
+            }
+        }
+        let taken = if line.nul { Err(PeerFault::Nul) } else { self.handle_frame(now, frame) };
+        // HL-0146, HL-0147: these go before what the letter or a number has to say.
+        taken.map_err(|fault| frame::utf8(frame).err().unwrap_or(fault))
+    }
+
+    /// Looks at a line that may be something else than a frame of an established link: `None` if it was.
+    #[cold]
+    fn admit<'i>(&mut self, now: Instant, line: &'i [u8]) -> Result<Option<&'i [u8]>, PeerFault> {
         let check = self.config.get().check;
-        let mut body = line.bytes;
+        let mut body = line;
         if check && !body.is_empty() {
             match frame::unchecked(body) {
                 Some(checked) => body = checked,
@@ -562,14 +552,15 @@ impl<R: Role, O: Outbox> Session<R, O> {
             self.end_link(reason, None);
             return Ok(None);
         }
-        if let Some(stream) = self.link.adopt.take() {
+        if !R::IS_CLIENT
+            && let Some(stream) = self.link.adopt.take()
+        {
             // HL-0059
-            self.events.incoming = self.receiving.adopt(stream);
+            let told = self.receiving.adopt(stream);
+            self.events.tell_incoming(told);
             self.go_up();
         }
-        let taken = if line.nul { Err(PeerFault::Nul) } else { self.handle_frame(now, body) };
-        // HL-0146, HL-0147: these go before what the letter or a number has to say.
-        taken.map_err(|fault| frame::utf8(body).err().unwrap_or(fault))
+        Ok(Some(body))
     }
 
     /// Handles a line without a NUL. Whatever is wrong with it is found before it changes anything.
@@ -578,21 +569,25 @@ impl<R: Role, O: Outbox> Session<R, O> {
         let Some((&letter, rest)) = line.split_first() else {
             return Ok(None);
         };
-        if letter == b'D' {
-            let text = rest.strip_prefix(b" ").ok_or(PeerFault::Frame)?;
-            return Ok(Some(Message { text: frame::utf8(text)?, receipt: None }));
+        let (seq, rest) = match letter {
+            b'D' => (None, rest),
+            b'M' | b'A' | b'R' | b'P' => match digits::take(rest) {
+                Some((seq @ ..frame::SEQ_LIMIT, rest)) => (Some(seq), rest),
+                _ => return Err(PeerFault::Number),
+            },
+            _ => return Err(PeerFault::Frame),
+        };
+        if let b'D' | b'M' = letter {
+            if rest.first() != Some(&b' ') {
+                return Err(if seq.is_some() { PeerFault::Number } else { PeerFault::Frame });
+            }
+            let text = frame::text(line, line.len() - rest.len() + 1)?;
+            return match seq {
+                Some(seq) => self.handle_message(now, seq, text),
+                None => Ok(Some(Message { text, receipt: None })),
+            };
         }
-        if !b"MARP".contains(&letter) {
-            return Err(PeerFault::Frame);
-        }
-        let (seq, rest) = frame::take_number(rest).filter(|&(seq, _)| seq < frame::SEQ_LIMIT).ok_or(PeerFault::Number)?;
-        if letter == b'M' {
-            let text = rest.strip_prefix(b" ").ok_or(PeerFault::Number)?;
-            return self.handle_message(now, seq, frame::utf8(text)?);
-        }
-        if !rest.is_empty() {
-            return Err(PeerFault::Number);
-        }
+        let seq = seq.filter(|_| rest.is_empty()).ok_or(PeerFault::Number)?;
         match letter {
             b'A' => self.handle_ack(now, seq)?,
             b'R' => self.handle_rewind(now, seq)?,
@@ -645,7 +640,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             self.sending.prune(count);
             self.link.progress = now;
             self.link.sent = self.link.sent.saturating_sub(count);
-            self.events.acked = true;
+            self.events.waiting |= Events::ACKED;
         }
         Ok(())
     }
@@ -664,15 +659,14 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn handle_bye(&mut self, rest: &[u8]) {
-        let mut words = rest.split(|&byte| byte == b' ');
-        let code = ByeCode::from_token(words.next().unwrap_or_default());
-        let retry_ms = words.next().and_then(|word| word.strip_prefix(b"retry=")).map_or(0, retry);
-        self.end_link(DownReason::Bye { code, retry_ms }, None);
+        let (code, rest) = words::split(rest);
+        let retry_ms = words::after(b"retry=", words::split(rest).0).map_or(0, retry);
+        self.end_link(DownReason::Bye { code: ByeCode::from_token(code), retry_ms }, None);
     }
 
     fn handle_answer(&mut self, now: Instant, line: &[u8]) -> Result<(), PeerFault> {
         match Answer::parse(line)? {
-            Answer::Welcome(terms) => self.handle_welcome(now, &terms),
+            Answer::Welcome(fields) => self.handle_welcome(now, &parse_welcome(fields)?),
             // HL-0156
             Answer::Refusal { code, retry_ms } => self.end_link(DownReason::Refused { code, retry_ms }, None),
             // On a lossy stream it is what was left of the link before.
@@ -685,9 +679,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     fn handle_welcome(&mut self, now: Instant, terms: &Terms) {
         self.link.timeout_ms = terms.timeout_ms;
-        self.learn(terms);
         // HL-0069
-        let must_greet_again = match self.events.outgoing {
+        let must_greet_again = match self.learn(terms) {
             Some(Event::OwnReset { .. }) => true,
             Some(Event::PeerForgot { from, to, dropped }) => dropped && from <= to,
             _ => false,
@@ -698,7 +691,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
         self.sending.contacted = true;
         self.sending.peer_boot = terms.boot;
-        self.events.incoming = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
+        let told = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
+        self.events.tell_incoming(told);
         self.link.phase = Phase::Up;
         self.link.progress = now;
         self.link.due.add(Due::GREETING);
@@ -706,19 +700,26 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     /// Takes from the peer's terms what concerns this side's sending.
-    fn learn(&mut self, terms: &Terms) {
+    fn learn(&mut self, terms: &Terms) -> Option<Event> {
         self.link.peer_window = terms.window;
-        self.peer_max = terms.max_line;
+        self.sending.max_text = max_text(terms.max_line, self.config);
         self.peer_keeps = terms.keeps;
         let acked = self.sending.acked;
         let report = Report { epoch: terms.peer, seen: terms.seen, held: terms.held, sum: terms.seen_sum, boot: terms.boot };
-        self.events.outgoing = self.sending.learn(report, self.config.get().on_forgotten, self.link.fresh);
-        self.events.acked |= self.events.outgoing.is_none() && self.sending.acked > acked;
+        let told = self.sending.learn(report, self.config.get().on_forgotten, self.link.fresh);
+        if let Some(event) = told {
+            self.events.outgoing = event;
+            self.events.waiting |= Events::OUTGOING;
+        } else if self.sending.acked > acked {
+            self.events.waiting |= Events::ACKED;
+        }
+        told
     }
 
     fn go_up(&mut self) {
-        self.events.up = Some(self.was_up);
-        self.was_up = true;
+        let events = &mut self.events;
+        events.waiting |= Events::UP;
+        events.resumed = mem::replace(&mut events.was_up, true);
     }
 
     fn fault(&mut self, fault: PeerFault) {
@@ -726,20 +727,74 @@ impl<R: Role, O: Outbox> Session<R, O> {
     }
 
     fn end_link(&mut self, reason: DownReason, bye: Option<ByeCode>) {
-        let retry_ms = self.link.retry_ms;
         let was_greeting = self.link.phase == Phase::Hello && self.link.due.has(Due::GREETING);
-        self.link = Link { fresh: self.link.fresh, retry_ms, ..Link::down() };
+        self.link = Link::down();
         // HL-0142
         self.link.bye = bye.filter(|_| !was_greeting);
-        self.events.down = Some(reason);
+        self.events.tell_down(reason);
     }
 }
 
 impl Events {
-    /// Whether something waits that must be told before the next line is read.
-    fn pending(&self) -> bool {
-        self.down.is_some() || self.outgoing.is_some() || self.incoming.is_some() || self.up.is_some()
+    const DOWN: u8 = 1;
+    const OUTGOING: u8 = 2;
+    const INCOMING: u8 = 4;
+    const UP: u8 = 8;
+    const ACKED: u8 = 16;
+    const BLOCKED: u8 = 32;
+    /// These must be told before the next line is read.
+    const URGENT: u8 = Self::DOWN | Self::OUTGOING | Self::INCOMING | Self::UP;
+    /// Stands where none waits.
+    const NONE: Event = Event::PeerReset;
+
+    const fn new() -> Self {
+        Self {
+            waiting: 0,
+            was_up: false,
+            resumed: false,
+            down: DownReason::Closed,
+            outgoing: Self::NONE,
+            incoming: Self::NONE,
+            blocked: Self::NONE,
+        }
     }
+
+    fn urgent(&self) -> bool {
+        self.waiting & Self::URGENT != 0
+    }
+
+    fn tell_down(&mut self, reason: DownReason) {
+        self.down = reason;
+        self.waiting |= Self::DOWN;
+    }
+
+    fn tell_incoming(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.incoming = event;
+            self.waiting |= Self::INCOMING;
+        }
+    }
+
+    /// The next one, where `acked` is how far the peer has accepted by now.
+    fn take(&mut self, acked: u64) -> Option<Event> {
+        let next = self.waiting & self.waiting.wrapping_neg();
+        self.waiting ^= next;
+        let kept = match next {
+            0 => return None,
+            Self::DOWN => return Some(Event::Down(mem::replace(&mut self.down, DownReason::Closed))),
+            Self::UP => return Some(Event::Up { resumed: self.resumed }),
+            Self::ACKED => return Some(Event::Acked(acked)),
+            Self::OUTGOING => &mut self.outgoing,
+            Self::INCOMING => &mut self.incoming,
+            _ => &mut self.blocked,
+        };
+        Some(mem::replace(kept, Self::NONE))
+    }
+}
+
+/// The longest text in a line of at most `max` bytes.
+fn max_text(max: u32, config: ValidConfig) -> u32 {
+    max - OVERHEAD - if config.get().check { CHECK_LEN as u32 } else { 0 }
 }
 
 /// A line that did not fit stays due, and what comes after it too.
@@ -749,7 +804,7 @@ fn ended(fits: bool) -> Option<()> {
 
 /// Writes a `B` line.
 pub(crate) fn bye(writer: &mut Writer<'_>, code: ByeCode, retry_ms: u32) -> bool {
-    writer.put(b"B").put(code.token().as_bytes());
+    writer.put(b"B").put(code.word());
     if retry_ms > 0 {
         writer.put(b" retry=").number(retry_ms.into());
     }

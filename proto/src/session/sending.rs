@@ -10,6 +10,8 @@ use crate::outbox::{Full, Outbox};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Sending<O> {
     pub(crate) outbox: O,
+    /// The longest text the peer takes, as it said last.
+    pub(crate) max_text: u32,
     pub(crate) epoch: u64,
     pub(crate) acked: u64,
     /// Checksum of messages 1 … `acked`; kept only where the outbox survives a restart.
