@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod ledger;
 pub mod library;
 pub mod outage;
+pub mod proxy;
 pub mod rng;
 pub mod scenario;
 mod stream;

@@ -1,0 +1,12 @@
+//! The live proxy on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+#[path = "proxy/api.rs"]
+mod api;
+#[path = "proxy/bed.rs"]
+mod bed;
+#[path = "proxy/outages.rs"]
+mod outages;
+#[path = "proxy/toxics.rs"]
+mod toxics;
