@@ -1,6 +1,7 @@
 //! Holdline in the world: a device with its supervisor, the server, and the applications on both ends.
 
 use crate::ledger::Ledger;
+use crate::trace::Remark;
 use crate::world::{Command, Machine, NodeId, StreamId};
 use holdline_proto::{
     Action, ByeCode, Client, ClientId, ConnectFailure, Event, Greeting, Incarnation, Instant, Outbox, Role, Server, Session,
@@ -106,6 +107,7 @@ pub struct Device {
     ending: Option<StreamId>,
     commands: VecDeque<Command>,
     dirty: Option<StreamId>,
+    remarks: VecDeque<Remark>,
     text: String,
 }
 
@@ -171,6 +173,7 @@ impl Device {
             ending: None,
             commands: VecDeque::new(),
             dirty: None,
+            remarks: VecDeque::new(),
             text: String::new(),
         };
         // Its supervisor wants to connect at once.
@@ -200,6 +203,7 @@ impl Device {
             match event {
                 Event::Up { .. } => {
                     self.supervisor.handle_up(now);
+                    self.remarks.push_back(Remark::Up);
                     accounts.links += 1;
                     if let Some(since) = accounts.down_since.take() {
                         accounts.pauses.push(now.since(since));
@@ -207,6 +211,7 @@ impl Device {
                 }
                 Event::Down(reason) => {
                     self.supervisor.handle_down(now, reason);
+                    self.remarks.push_back(Remark::Down(reason.to_string()));
                     accounts.down_since.get_or_insert(now);
                     if let Some(stream) = self.stream.take() {
                         self.ending = Some(stream);
@@ -232,6 +237,10 @@ impl Device {
             self.next_send = self.next_send.plus(self.traffic.every_ms);
             send(&mut self.session, &mut self.accounts.borrow_mut().up, &mut self.text, now, self.traffic.length);
             self.dirty = self.stream;
+        }
+        // A clock that has jumped over the end sends nothing more, and wants nothing more.
+        if now > self.traffic.until {
+            self.next_send = now.plus(1);
         }
     }
 }
@@ -363,6 +372,10 @@ impl Machine for Device {
 
     fn poll_dirty(&mut self) -> Option<StreamId> {
         self.dirty.take()
+    }
+
+    fn poll_remark(&mut self) -> Option<Remark> {
+        self.remarks.pop_front()
     }
 }
 
@@ -589,6 +602,9 @@ impl Machine for Hub {
                 self.dirty.extend(line.stream);
             }
         }
+        if now > self.traffic.until {
+            self.next_send = now.plus(1);
+        }
     }
 
     fn poll_transmit(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize {
@@ -660,5 +676,8 @@ impl Machine for Actor {
     }
     fn poll_dirty(&mut self) -> Option<StreamId> {
         both!(self, inner => inner.poll_dirty())
+    }
+    fn poll_remark(&mut self) -> Option<Remark> {
+        both!(self, inner => inner.poll_remark())
     }
 }

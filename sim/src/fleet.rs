@@ -57,6 +57,8 @@ struct Slot {
     copy: Option<(Flash, VecDeque<u64>)>,
     on: bool,
     clone: Option<NodeId>,
+    /// Every clone that there ever was.
+    clones: Vec<NodeId>,
 }
 
 /// What became of a run, or of many.
@@ -91,7 +93,7 @@ impl Fleet {
         for (id, accounts) in named {
             let setup =
                 DeviceSetup { id, profile: setup.profile, config: setup.device, server, traffic: setup.traffic, accounts };
-            devices.push(Slot { node: NodeId(0), setup, flash: None, copy: None, on: true, clone: None });
+            devices.push(Slot { node: NodeId(0), setup, flash: None, copy: None, on: true, clone: None, clones: Vec::new() });
         }
         for slot in &mut devices {
             let device = Device::new(&slot.setup, world.now(), chance.next_u64());
@@ -113,6 +115,21 @@ impl Fleet {
     /// The node of a device.
     pub fn node(&self, target: Target) -> NodeId {
         self.devices[target.0].node
+    }
+
+    /// The node of the server.
+    pub fn server(&self) -> NodeId {
+        self.server
+    }
+
+    /// The nodes that are or were there, with a name for each: the server, then each device, followed by its clones.
+    pub fn named(&self) -> Vec<(NodeId, String)> {
+        let mut named = vec![(self.server, "server".to_owned())];
+        for slot in &self.devices {
+            named.push((slot.node, slot.setup.id.to_string()));
+            named.extend(slot.clones.iter().map(|&clone| (clone, format!("{} (clone)", slot.setup.id))));
+        }
+        named
     }
 
     /// The accounts of a device.
@@ -295,14 +312,18 @@ impl Fleet {
         if !on {
             if let Some(node) = slot.clone.take() {
                 self.world.power_off(node, Fate::Rst);
+                contest(&slot.setup.accounts, false);
             }
             return;
         }
+        contest(&slot.setup.accounts, true);
         let mut setup = slot.setup.clone();
         setup.accounts = Rc::new(RefCell::new(Accounts::default()));
         setup.traffic.every_ms = 0;
         let device = Device::new(&setup, self.world.now(), random);
-        slot.clone = Some(self.world.add(Actor::Device(Box::new(device)), self.setup.usual));
+        let node = self.world.add(Actor::Device(Box::new(device)), self.setup.usual);
+        slot.clone = Some(node);
+        slot.clones.push(node);
     }
 
     /// Undoes everything that is wrong, for the liveness phase.
@@ -341,6 +362,12 @@ impl Fleet {
         outcome.longest_pause_ms = outcome.pauses_ms.iter().copied().max().unwrap_or(0);
         outcome
     }
+}
+
+fn contest(accounts: &Shared, contested: bool) {
+    let mut accounts = accounts.borrow_mut();
+    accounts.up.contest(contested);
+    accounts.down.contest(contested);
 }
 
 fn flash(world: &mut World<Actor>, slot: &Slot) -> Option<(Flash, VecDeque<u64>)> {

@@ -32,5 +32,5 @@ mod trace;
 mod world;
 
 pub use stream::{Direction, Fate};
-pub use trace::{Happened, Traced};
+pub use trace::{Happened, Remark, Traced};
 pub use world::{Access, Command, Connecting, Machine, NodeId, StreamId, World};

@@ -189,8 +189,8 @@ impl Scenario {
             fleet.run_until(Instant::from_millis(at_ms.into()));
             match step {
                 Step::BackUp => fleet.back_up(),
-                Step::Begin(index) => self.each(fleet, index, Outage::begin),
-                Step::End(index) => self.each(fleet, index, |outage, fleet, target, _| outage.end(fleet, target)),
+                Step::Begin(index) => self.each(fleet, index, true, Outage::begin),
+                Step::End(index) => self.each(fleet, index, false, |outage, fleet, target, _| outage.end(fleet, target)),
             }
         }
         fleet.run_until(Instant::from_millis(self.for_ms.into()));
@@ -199,9 +199,10 @@ impl Scenario {
         fleet.run_until(rest);
     }
 
-    fn each(&self, fleet: &mut Fleet, index: usize, act: impl Fn(&Outage, &mut Fleet, Target, u32)) {
+    fn each(&self, fleet: &mut Fleet, index: usize, begins: bool, act: impl Fn(&Outage, &mut Fleet, Target, u32)) {
         let entry = &self.outages[index];
         if entry.outage.is_servers() {
+            fleet.world.note_outage(index as u32, fleet.server(), begins);
             act(&entry.outage, fleet, Target(0), entry.for_ms);
             return;
         }
@@ -210,6 +211,7 @@ impl Scenario {
             None => 0..fleet.len(),
         };
         for device in devices {
+            fleet.world.note_outage(index as u32, fleet.node(Target(device)), begins);
             act(&entry.outage, fleet, Target(device), entry.for_ms);
         }
     }

@@ -16,6 +16,15 @@ pub struct Traced {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
+    /// A node began to open a stream.
+    Asked {
+        /// The stream.
+        stream: StreamId,
+        /// Who opens it.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+    },
     /// A stream was opened.
     Opened {
         /// The stream.
@@ -27,6 +36,8 @@ pub enum Happened {
     },
     /// A connection attempt failed.
     Failed {
+        /// The stream that was asked for.
+        stream: StreamId,
         /// Whose.
         node: NodeId,
         /// How.
@@ -57,13 +68,45 @@ pub enum Happened {
         /// Who saw it.
         node: NodeId,
     },
-    /// Something the world does not see by itself: an outage, an event of a session.
+    /// A node lost its power, or got it again.
+    Power {
+        /// Whose.
+        node: NodeId,
+        /// Whether it has power now.
+        on: bool,
+    },
+    /// What a machine says of itself.
+    Remark {
+        /// Whose.
+        node: NodeId,
+        /// What it says.
+        remark: Remark,
+    },
+    /// An outage began or ended for a node.
+    Outage {
+        /// Which of the story's outages, counted from 0.
+        number: u32,
+        /// Whom it concerns.
+        node: NodeId,
+        /// Whether it begins now.
+        begins: bool,
+    },
+    /// Something the world does not see by itself.
     Note {
         /// Where.
         node: NodeId,
         /// In words.
         text: String,
     },
+}
+
+/// What a machine says of itself, for those who look at the run; it changes nothing in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// Its session is up.
+    Up,
+    /// Its session is down, for this reason.
+    Down(String),
 }
 
 #[derive(Debug, Default)]
@@ -94,14 +137,32 @@ impl Trace {
         self.mix(1, at, u64::from(node.0) << 32 | stream.map_or(u64::from(u32::MAX), |stream| stream.0.into()));
     }
 
+    // What follows from the rest is kept for those who look, and is no part of the hash.
+
+    pub(crate) fn asked(&mut self, at: Instant, stream: StreamId, from: NodeId, to: NodeId) {
+        self.keep(at, || Happened::Asked { stream, from, to });
+    }
+
+    pub(crate) fn power(&mut self, at: Instant, node: NodeId, on: bool) {
+        self.keep(at, || Happened::Power { node, on });
+    }
+
+    pub(crate) fn remark(&mut self, at: Instant, node: NodeId, remark: Remark) {
+        self.keep(at, || Happened::Remark { node, remark });
+    }
+
+    pub(crate) fn outage(&mut self, at: Instant, number: u32, node: NodeId, begins: bool) {
+        self.keep(at, || Happened::Outage { number, node, begins });
+    }
+
     pub(crate) fn opened(&mut self, at: Instant, stream: StreamId, from: NodeId, to: NodeId) {
         self.mix(2, at, u64::from(from.0) << 32 | u64::from(to.0));
         self.keep(at, || Happened::Opened { stream, from, to });
     }
 
-    pub(crate) fn failed(&mut self, at: Instant, node: NodeId, failure: ConnectFailure) {
+    pub(crate) fn failed(&mut self, at: Instant, stream: StreamId, node: NodeId, failure: ConnectFailure) {
         self.mix(3, at, u64::from(node.0) << 8 | failure as u64);
-        self.keep(at, || Happened::Failed { node, failure });
+        self.keep(at, || Happened::Failed { stream, node, failure });
     }
 
     pub(crate) fn written(&mut self, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {

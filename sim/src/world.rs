@@ -6,7 +6,7 @@
 
 use crate::rng::SplitMix64;
 use crate::stream::{Direction, Fate, Pipe, Stream, StreamState};
-use crate::trace::{Trace, Traced};
+use crate::trace::{Remark, Trace, Traced};
 use holdline_proto::{ConnectFailure, Instant};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -67,6 +67,11 @@ pub trait Machine {
 
     /// A stream that has something to say although no input was about it.
     fn poll_dirty(&mut self) -> Option<StreamId> {
+        None
+    }
+
+    /// What it has to say of itself, for those who look at the run.
+    fn poll_remark(&mut self) -> Option<Remark> {
         None
     }
 }
@@ -223,6 +228,11 @@ impl<M: Machine> World<M> {
         self.trace.note(self.now, node, text);
     }
 
+    /// Notes that an outage, the `number`th of its story, begins or ends for a node.
+    pub(crate) fn note_outage(&mut self, number: u32, node: NodeId, begins: bool) {
+        self.trace.outage(self.now, number, node, begins);
+    }
+
     /// A machine, to look at or to hand something to; follow with [`World::wake`] if it may want something now.
     pub fn machine(&mut self, node: NodeId) -> &mut M {
         &mut self.nodes[node.0 as usize].machine
@@ -298,6 +308,7 @@ impl<M: Machine> World<M> {
 
     /// Takes a machine's power: it sees nothing more. Its streams stay open at their other ends, or break there as told.
     pub fn power_off(&mut self, node: NodeId, fate: Fate) {
+        self.trace.power(self.now, node, false);
         let slot = &mut self.nodes[node.0 as usize];
         slot.powered = false;
         slot.suspended = false;
@@ -309,6 +320,7 @@ impl<M: Machine> World<M> {
 
     /// Gives a node power again, with this machine in it.
     pub fn power_on(&mut self, node: NodeId, machine: M) {
+        self.trace.power(self.now, node, true);
         let slot = &mut self.nodes[node.0 as usize];
         slot.machine = machine;
         slot.powered = true;
@@ -397,7 +409,7 @@ impl<M: Machine> World<M> {
             }
             self.streams[id.0 as usize].state = StreamState::Closed;
             self.detach(id);
-            self.trace.failed(self.now, from, failure);
+            self.trace.failed(self.now, id, from, failure);
             let local = self.local(from);
             self.nodes[from.0 as usize].machine.handle_connect_failed(local, failure);
             self.pump(from, None);
@@ -437,6 +449,9 @@ impl<M: Machine> World<M> {
                 break;
             }
         }
+        while let Some(remark) = self.nodes[node.0 as usize].machine.poll_remark() {
+            self.trace.remark(self.now, node, remark);
+        }
         if let Some(deadline) = self.nodes[node.0 as usize].machine.poll_timeout(None) {
             let at = self.world_time(node, deadline);
             let timer = &mut self.nodes[node.0 as usize].timer;
@@ -453,6 +468,7 @@ impl<M: Machine> World<M> {
                 let id = StreamId(self.streams.len() as u32);
                 let mut stream = Stream::new([node, to]);
                 stream.give_up = self.now.plus(timeout_ms);
+                self.trace.asked(self.now, id, node, to);
                 self.streams.push(stream);
                 self.nodes[node.0 as usize].streams.push(id);
                 let round_trip =
