@@ -467,4 +467,25 @@ proptest! {
         prop_assert_eq!(&bed.out[0], &sent);
         prop_assert!(bed.finished[0] && bed.link.is_empty(Upstream));
     }
+    #[test]
+    fn whatever_a_request_says_it_is_refused_or_done(
+        type_name in prop::sample::select(["latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data", "noop",
+            "black_hole", "stall", "cut", "trigger", "half_open"].as_slice()),
+        attributes in prop::collection::btree_map(
+            prop::sample::select(["latency", "jitter", "rate", "delay", "timeout", "average_size", "size_variation", "bytes", "after",
+                "one_way", "close", "line", "match", "toxic", "action", "for", "count", "repeat", "stays"].as_slice()),
+            prop::sample::select([r#"0"#, "1", "18446744073709551615", "-1", "1e300", "\"a\"", "\"rst\"", "null", "true", "{}"].as_slice()),
+            0..4),
+    ) {
+        let attributes: Vec<String> = attributes.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+        let body = format!("{{\"type\": \"{type_name}\", \"stream\": \"upstream\", \"attributes\": {{{}}}}}", attributes.join(", "));
+        if let Ok(toxic) = Toxic::parse(body.as_bytes()) {
+            let mut bed = Bed::new();
+            bed.add(toxic);
+            bed.send(Upstream, b"a line\nand another\n");
+            bed.pass(1_000);
+            bed.remove(&format!("{type_name}_upstream"));
+            bed.pass(1_000);
+        }
+    }
 }
