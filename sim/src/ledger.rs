@@ -16,6 +16,8 @@ pub struct Ledger {
     missing: BTreeSet<u64>,
     may_be_lost: BTreeSet<u64>,
     may_be_repeated: BTreeSet<u64>,
+    /// Two senders or two receivers share the name: nobody can say which of them got what.
+    contested: bool,
     repeated: u64,
     reordered: u64,
     violations: Vec<String>,
@@ -56,6 +58,10 @@ impl Ledger {
     pub fn sent(&mut self) {
         self.sent += 1;
         self.held.push_back(self.sent);
+        if self.contested {
+            self.may_be_lost.insert(self.sent);
+            self.may_be_repeated.insert(self.sent);
+        }
     }
 
     /// The sender's outbox holds `held` messages now: what is no longer there was acknowledged.
@@ -89,6 +95,13 @@ impl Ledger {
 
     /// The receiver has lost memory: what is not acknowledged may come again.
     pub fn receiver_forgot(&mut self) {
+        self.may_be_repeated.extend(&self.held);
+    }
+
+    /// A second endpoint uses the same name from now on, or no more: what is held or sent meanwhile is promised nothing.
+    pub fn contest(&mut self, contested: bool) {
+        self.contested = contested;
+        self.may_be_lost.extend(&self.held);
         self.may_be_repeated.extend(&self.held);
     }
 

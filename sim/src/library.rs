@@ -9,7 +9,32 @@ macro_rules! stories {
     };
 }
 
-stories!["ap-reboot-fleet", "half-open-server"];
+stories![
+    "ap-reboot-fleet",
+    "backup-restored-device",
+    "backup-restored-server",
+    "bufferbloat",
+    "burst-loss",
+    "captive-portal",
+    "clock-jump",
+    "cloned-id",
+    "connect-refused",
+    "device-brownout",
+    "firewall-drops",
+    "flapping-wifi",
+    "half-open-server",
+    "laptop-lid",
+    "nat-idle",
+    "one-way-black-hole",
+    "power-cut-site",
+    "roaming",
+    "rolling-upgrade",
+    "server-host-lost",
+    "server-restart",
+    "slow-line",
+    "tiny-segments",
+    "zero-window",
+];
 
 /// The names of all stories.
 pub fn names() -> impl Iterator<Item = &'static str> {
