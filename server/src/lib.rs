@@ -8,6 +8,8 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+#[cfg(all(test, holdline_loom))]
+mod interleavings;
 mod listener;
 mod registry;
 mod report;

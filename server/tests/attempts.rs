@@ -303,7 +303,7 @@ async fn a_line_that_is_closed_while_it_connects_does_not_come_up() {
     client.close();
     assert_eq!(hand.hears_all().await, [""; 0], "no other byte before the welcome");
     let start = Instant::now();
-    let hung = builder("dev").start_with(|| pending::<io::Result<DuplexStream>>()).expect("a valid client");
+    let hung = builder("dev").start_with(pending::<io::Result<DuplexStream>>).expect("a valid client");
     let line = hung.connection();
     hung.close();
     assert_eq!(line.wait_up().await, Err(Closed));
