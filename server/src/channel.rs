@@ -9,7 +9,7 @@ use crate::report::What;
 use crate::sync::{Mutex, MutexGuard, lock};
 use holdline_proto::classic::Flavour;
 use holdline_proto::{
-    ByeCode, DownReason, Event, Instant, Message, Outbox, Receipt, Role, SendError, Session, TakeoverGuard, VecOutbox,
+    ByeCode, DownReason, Event, Instant, Message, Outbox, Receipt, Role, SendError, TakeoverGuard, VecOutbox, classic,
 };
 use std::collections::VecDeque;
 use std::future::Future;
@@ -32,6 +32,9 @@ pub(crate) const DATAGRAMS_MAX: usize = 64 * 1024;
 /// What frames a text is shorter than this in every profile.
 const FRAMING: usize = 64;
 
+/// A session of whatever profile. The classic ones are apart, because they are larger and the others are many.
+pub(crate) type Session<R> = holdline_proto::Session<R, VecOutbox, Box<classic::Session<R, VecOutbox>>>;
+
 #[derive(Debug)]
 pub(crate) struct Channel<R> {
     pub(crate) id: Arc<str>,
@@ -42,7 +45,7 @@ pub(crate) struct Channel<R> {
 
 #[derive(Debug)]
 pub(crate) struct State<R> {
-    pub(crate) session: Session<R, VecOutbox>,
+    pub(crate) session: Session<R>,
     /// Server only: what it remembers of takeovers.
     pub(crate) guard: TakeoverGuard,
     /// How many links this session has had: the driver of the latest owns the session.
@@ -139,7 +142,7 @@ pub(crate) struct Locked<'c, R: Role> {
 }
 
 impl<R: Role> Channel<R> {
-    pub(crate) fn new(id: Arc<str>, session: Session<R, VecOutbox>, inbox_max: usize) -> Self {
+    pub(crate) fn new(id: Arc<str>, session: Session<R>, inbox_max: usize) -> Self {
         let state = State {
             session,
             guard: TakeoverGuard::new(),

@@ -1,13 +1,13 @@
 //! The client: the same driver as the server's, calling out, and the supervisor that says when.
 
-use crate::channel::{Channel, State};
+use crate::channel::{Channel, Session, State};
 use crate::clock::{Clock, random};
 use crate::connection::{Connection, Profile};
 use crate::driver::Driver;
 use crate::report::{Reporter, Reports, What};
 use holdline_proto::{
     Action, ByeCode, Client as ClientRole, ClientId, Config, ConfigError, ConnectFailure, DownReason, Incarnation,
-    InvalidClientId, Session, Supervisor, SupervisorConfig, ValidConfig, VecOutbox, classic, classic::Flavour, native,
+    InvalidClientId, Supervisor, SupervisorConfig, ValidConfig, VecOutbox, classic, classic::Flavour, native,
 };
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -234,13 +234,13 @@ impl ClientBuilder {
     }
 }
 
-fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecOutbox) -> Session<ClientRole, VecOutbox> {
+fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecOutbox) -> Session<ClientRole> {
     match profile {
         Profile::Native => {
             let incarnation = Incarnation { boot: random(), epoch: random() };
             Session::Native(native::Session::new(role, config, incarnation, outbox))
         }
-        Profile::Classic(flavour) => Session::Classic(classic::Session::new(role, flavour, config, outbox)),
+        Profile::Classic(flavour) => Session::Classic(Box::new(classic::Session::new(role, flavour, config, outbox))),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The application's handle on a line.
 
-use crate::channel::{Attempt, Channel, Received, Seat};
+use crate::channel::{Attempt, Channel, Received, Seat, Session};
 use crate::clock::Clock;
 use crate::error::{Closed, WriteError};
 use futures_core::Stream;
 use futures_sink::Sink;
-use holdline_proto::{ByeCode, Keeps, Outbox, Receipt, Role, SendError, Server, Session, classic::Flavour};
+use holdline_proto::{ByeCode, Keeps, Outbox, Receipt, Role, SendError, Server, classic::Flavour};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

@@ -3,10 +3,10 @@
 //! It is polled by hand, because what it keeps while idle is what a hundred thousand connections pay for: the stream, one timer
 //! beside it, and two buffers that own memory only while a line is incomplete or the transport is slow.
 
-use crate::channel::{Channel, DATAGRAMS_MAX, Locked};
+use crate::channel::{Channel, DATAGRAMS_MAX, Locked, Session};
 use crate::clock::Clock;
 use crate::report::{Reporter, What};
-use holdline_proto::{ByeCode, Instant, Role, Session, write_bye};
+use holdline_proto::{ByeCode, Instant, Role, write_bye};
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;

@@ -1,12 +1,12 @@
 //! Client id → session, and who may have one.
 
-use crate::channel::{Channel, State};
+use crate::channel::{Channel, Session, State};
 use crate::clock::{Clock, random};
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
 use crate::report::{Reporter, What};
 use crate::sync::{Mutex, lock};
-use holdline_proto::{DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, Session, VecOutbox, classic, native};
+use holdline_proto::{DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, VecOutbox, classic, native};
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -210,14 +210,14 @@ impl Registry {
         Refusal { code, retry_ms: spread(self.config.given.limits.busy_retry_ms) }
     }
 
-    fn session(&self, profile: Profile, outbox: VecOutbox) -> Session<ServerRole, VecOutbox> {
+    fn session(&self, profile: Profile, outbox: VecOutbox) -> Session<ServerRole> {
         let config = self.config.session(profile);
         match profile {
             Profile::Native => {
                 let incarnation = Incarnation { boot: self.boot, epoch: random() };
                 Session::Native(native::Session::new(ServerRole, config, incarnation, outbox))
             }
-            Profile::Classic(flavour) => Session::Classic(classic::Session::new(ServerRole, flavour, config, outbox)),
+            Profile::Classic(flavour) => Session::Classic(Box::new(classic::Session::new(ServerRole, flavour, config, outbox))),
         }
     }
 }

@@ -6,39 +6,59 @@ use crate::event::{ByeCode, Event, RefusalCode, SendError};
 use crate::hello::Greeting;
 use crate::outbox::Outbox;
 use crate::time::{Deadline, Instant};
+use core::borrow::BorrowMut;
 
 /// A session of any profile, for adapters that serve them all.
 ///
 /// Every method means what it means in [`native::Session`] and [`classic::Session`].
+///
+/// A classic session is half as large again as a native one. Who has very many, most of them native, says with `C` where the
+/// classic ones are held: in a box, say.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Session<R, O> {
+pub enum Session<R, O, C = classic::Session<R, O>> {
     /// The native profile.
     Native(native::Session<R, O>),
     /// One of the classic profiles.
-    Classic(classic::Session<R, O>),
+    Classic(C),
 }
 
-/// Does the same with a session of either profile.
+/// Reads a session of either profile.
 macro_rules! forward {
     ($session:expr, $inner:ident => $do:expr) => {
         match $session {
             Session::Native($inner) => $do,
-            Session::Classic($inner) => $do,
+            Session::Classic($inner) => {
+                let $inner: &classic::Session<R, O> = $inner.borrow();
+                $do
+            }
         }
     };
 }
 
-impl<O: Outbox> Session<Client, O> {
+/// Does the same to a session of either profile.
+macro_rules! forward_mut {
+    ($session:expr, $inner:ident => $do:expr) => {
+        match $session {
+            Session::Native($inner) => $do,
+            Session::Classic($inner) => {
+                let $inner: &mut classic::Session<R, O> = $inner.borrow_mut();
+                $do
+            }
+        }
+    };
+}
+
+impl<O: Outbox, C: BorrowMut<classic::Session<Client, O>>> Session<Client, O, C> {
     /// Tells that a stream to the server is open; `fresh` is a random number drawn for this link, which only the native profile uses.
     pub fn handle_connected(&mut self, now: Instant, fresh: u64) {
         match self {
             Self::Native(session) => session.handle_connected(now, fresh),
-            Self::Classic(session) => session.handle_connected(now),
+            Self::Classic(session) => session.borrow_mut().handle_connected(now),
         }
     }
 }
 
-impl<O: Outbox> Session<Server, O> {
+impl<O: Outbox, C: BorrowMut<classic::Session<Server, O>>> Session<Server, O, C> {
     /// Takes up a link that began with this greeting; `fresh` is a random number drawn for this link, which only the native profile
     /// uses.
     ///
@@ -47,7 +67,7 @@ impl<O: Outbox> Session<Server, O> {
     pub fn handle_greeting(&mut self, now: Instant, fresh: u64, greeting: &Greeting<'_>) -> Result<(), RefusalCode> {
         match (self, greeting) {
             (Self::Native(session), Greeting::Native(hello)) => session.handle_hello(now, fresh, hello),
-            (Self::Classic(session), Greeting::Classic(_)) => session.handle_id(now),
+            (Self::Classic(session), Greeting::Classic(_)) => session.borrow_mut().handle_id(now),
             (Self::Native(_), Greeting::Classic(_)) | (Self::Classic(_), Greeting::Native(_)) => {
                 return Err(RefusalCode::Profile);
             }
@@ -56,7 +76,7 @@ impl<O: Outbox> Session<Server, O> {
     }
 }
 
-impl<R: Role, O: Outbox> Session<R, O> {
+impl<R: Role, O: Outbox, C: BorrowMut<classic::Session<R, O>>> Session<R, O, C> {
     /// Whether messages flow now.
     pub fn is_up(&self) -> bool {
         forward!(self, session => session.is_up())
@@ -102,7 +122,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// # Errors
     /// Nothing is queued on [`SendError`]; `Full` passes with the next acknowledgement.
     pub fn send(&mut self, now: Instant, text: &str) -> Result<u64, SendError> {
-        forward!(self, session => session.send(now, text))
+        forward_mut!(self, session => session.send(now, text))
     }
 
     /// Queues a reliable message that replaces one of the same slot, if that one has never been on a wire.
@@ -110,7 +130,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// # Errors
     /// As [`Session::send`].
     pub fn send_latest(&mut self, now: Instant, slot: u8, text: &str) -> Result<u64, SendError> {
-        forward!(self, session => session.send_latest(now, slot, text))
+        forward_mut!(self, session => session.send_latest(now, slot, text))
     }
 
     /// Writes a best-effort message into the caller's transmit buffer and returns the length of its line.
@@ -118,45 +138,45 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// # Errors
     /// [`SendError::Down`] while the link is not up, [`SendError::Full`] if there is no room for it; the message is dropped.
     pub fn send_best_effort(&mut self, text: &str, buffer: &mut [u8]) -> Result<usize, SendError> {
-        forward!(self, session => session.send_best_effort(text, buffer))
+        forward_mut!(self, session => session.send_best_effort(text, buffer))
     }
 
     /// Tells that the application has taken a message; `false` if that changes nothing.
     pub fn accept(&mut self, receipt: Receipt) -> bool {
-        forward!(self, session => session.accept(receipt))
+        forward_mut!(self, session => session.accept(receipt))
     }
 
     /// Ends the link in order; only a native peer can be told why, and how long to stay away.
     pub fn close(&mut self, code: ByeCode, retry_ms: u32) {
         match self {
             Self::Native(session) => session.close(code, retry_ms),
-            Self::Classic(session) => session.close(),
+            Self::Classic(session) => session.borrow_mut().close(),
         }
     }
 
     /// Takes received bytes: whole lines up to the first that yields a message or an event.
     pub fn handle_input<'i>(&mut self, now: Instant, input: &'i [u8]) -> Input<'i> {
-        forward!(self, session => session.handle_input(now, input))
+        forward_mut!(self, session => session.handle_input(now, input))
     }
 
     /// Tells that received bytes wait because the application is slow to take them.
     pub fn handle_backlog(&mut self, now: Instant) {
-        forward!(self, session => session.handle_backlog(now));
+        forward_mut!(self, session => session.handle_backlog(now));
     }
 
     /// Tells that the transport took the next `bytes` of what [`Session::poll_transmit`] wrote.
     pub fn handle_transmitted(&mut self, now: Instant, bytes: usize) {
-        forward!(self, session => session.handle_transmitted(now, bytes));
+        forward_mut!(self, session => session.handle_transmitted(now, bytes));
     }
 
     /// Tells that the stream ended or broke.
     pub fn handle_disconnected(&mut self, now: Instant) {
-        forward!(self, session => session.handle_disconnected(now));
+        forward_mut!(self, session => session.handle_disconnected(now));
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        forward!(self, session => session.handle_timeout(now));
+        forward_mut!(self, session => session.handle_timeout(now));
     }
 
     /// When [`Session::handle_timeout`] is wanted next; `None` without a link.
@@ -166,11 +186,11 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     /// The next event; read them all after every input.
     pub fn poll_event(&mut self) -> Option<Event> {
-        forward!(self, session => session.poll_event())
+        forward_mut!(self, session => session.poll_event())
     }
 
     /// Writes as many whole lines as are due and fit into `buffer`, and returns their length.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> usize {
-        forward!(self, session => session.poll_transmit(buffer))
+        forward_mut!(self, session => session.poll_transmit(buffer))
     }
 }
