@@ -68,7 +68,7 @@ pub enum Outage {
     },
     /// The device does not read: its receive window fills.
     ZeroWindow {
-        /// Bytes that fit on the way.
+        /// Bytes that the server can write before it has to wait.
         buffer: u32,
     },
     /// Segments of this size only.
@@ -225,7 +225,7 @@ impl Outage {
             Self::BurstLoss { longest_ms, every_ms } => fleet.stall_at_random(target, for_ms, longest_ms, every_ms),
             Self::ZeroWindow { buffer } => fleet.change(target, |access| {
                 access.in_blocked = true;
-                access.buffer = buffer as usize;
+                access.window = buffer as usize;
             }),
             Self::Segments { size } => fleet.change(target, |access| access.segment = size.max(1) as usize),
             Self::Slow { rate } => fleet.change(target, |access| access.rate = rate.max(1)),
@@ -269,7 +269,7 @@ impl Outage {
             }
             Self::ZeroWindow { .. } => fleet.change(target, |access| {
                 access.in_blocked = false;
-                access.buffer = usual.buffer;
+                access.window = usual.window;
             }),
             Self::Segments { .. } => fleet.change(target, |access| access.segment = usual.segment),
             Self::Slow { .. } => fleet.change(target, |access| access.rate = usual.rate),

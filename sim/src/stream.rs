@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     pub(crate) waiting: [Vec<u8>; 2],
     /// Arrived and not consumed, by side of the reader.
     pub(crate) received: [Vec<u8>; 2],
+    /// Arrived while the reader was suspended, by side of the reader.
+    pub(crate) unread: [Vec<u8>; 2],
     pub(crate) timers: [Option<Instant>; 2],
     /// Which ends have closed it or seen it end.
     pub(crate) closed: [bool; 2],
@@ -59,6 +61,7 @@ impl Stream {
             pipes: [Pipe::default(), Pipe::default()],
             waiting: [Vec::new(), Vec::new()],
             received: [Vec::new(), Vec::new()],
+            unread: [Vec::new(), Vec::new()],
             timers: [None; 2],
             closed: [false; 2],
             used: Instant::default(),
@@ -77,6 +80,7 @@ impl Stream {
         self.pipes = [Pipe::default(), Pipe::default()];
         self.waiting = [Vec::new(), Vec::new()];
         self.received = [Vec::new(), Vec::new()];
+        self.unread = [Vec::new(), Vec::new()];
     }
 }
 

@@ -117,6 +117,8 @@ pub struct Access {
     pub connecting: Connecting,
     /// Bytes that one direction of a stream can hold before its writer has to wait.
     pub buffer: usize,
+    /// Bytes that can wait for this node to read them before their writer has to wait.
+    pub window: usize,
     /// The largest segment, in bytes.
     pub segment: usize,
     /// Bytes for each millisecond; 0: no limit.
@@ -149,6 +151,7 @@ impl Default for Access {
             in_blocked: false,
             connecting: Connecting::Works,
             buffer: 64 * 1024,
+            window: usize::MAX,
             segment: 1_460,
             rate: 0,
             nat_idle_ms: 0,
@@ -223,6 +226,11 @@ impl<M: Machine> World<M> {
         self.trace.kept()
     }
 
+    /// Takes what was kept.
+    pub fn take_recorded(&mut self) -> Vec<Traced> {
+        self.trace.take_kept()
+    }
+
     /// Notes something in the trace that the world does not see by itself.
     pub fn note(&mut self, node: NodeId, text: &str) {
         self.trace.note(self.now, node, text);
@@ -272,7 +280,16 @@ impl<M: Machine> World<M> {
         if suspended {
             return;
         }
-        for stream in self.nodes[node.0 as usize].streams.clone() {
+        let streams = self.nodes[node.0 as usize].streams.clone();
+        for &id in &streams {
+            let stream = &mut self.streams[id.0 as usize];
+            let side = stream.side(node);
+            let unread = std::mem::take(&mut stream.unread[side]);
+            if !unread.is_empty() && !stream.closed[side] {
+                self.deliver(id, Direction(1 - side as u8), &unread);
+            }
+        }
+        for stream in streams {
             self.unblock(stream);
             self.arm(node, stream);
         }
@@ -500,7 +517,8 @@ impl<M: Machine> World<M> {
             return;
         }
         let direction = Direction(side as u8);
-        let capacity = self.nodes[node.0 as usize].access.buffer;
+        let peer = stream.ends[1 - side];
+        let capacity = self.nodes[node.0 as usize].access.buffer.min(self.nodes[peer.0 as usize].access.window);
         loop {
             // What was written and does not fit waits in front of everything that follows.
             let stream = &mut self.streams[id.0 as usize];
@@ -584,24 +602,25 @@ impl<M: Machine> World<M> {
         stream.pipes[side].travelling = false;
         let (near, far) = (self.nodes[from.0 as usize].access, self.nodes[to.0 as usize].access);
         let stream = &mut self.streams[id.0 as usize];
-        if near.out_blocked || far.in_blocked || stream.dead || self.nodes[to.0 as usize].suspended {
+        if near.out_blocked || far.in_blocked || stream.dead {
             // It was on its way when the way was closed: it is sent again when it opens.
             return;
         }
-        let was_full = stream.pipes[side].len() >= near.buffer || !stream.waiting[side].is_empty();
+        if self.nodes[to.0 as usize].suspended {
+            // Its system takes it; the program reads it when it goes on. An end stays behind what it has not read.
+            let bytes = stream.pipes[side].take_segment();
+            stream.unread[1 - side].extend_from_slice(&bytes);
+            if !bytes.is_empty() {
+                self.push_out(id, direction);
+            }
+            return;
+        }
+        let was_full = stream.pipes[side].len() >= near.buffer.min(far.window) || !stream.waiting[side].is_empty();
         let bytes = stream.pipes[side].take_segment();
         let ended = stream.pipes[side].take_end();
         let receiver_gone = stream.closed[1 - side] || !self.nodes[to.0 as usize].powered;
         if !bytes.is_empty() && !receiver_gone {
-            self.trace.arrived(self.now, id, direction, &bytes);
-            let stream = &mut self.streams[id.0 as usize];
-            stream.received[1 - side].extend_from_slice(&bytes);
-            let presented = std::mem::take(&mut stream.received[1 - side]);
-            let local = self.local(to);
-            let consumed = self.nodes[to.0 as usize].machine.handle_input(local, id, &presented);
-            let stream = &mut self.streams[id.0 as usize];
-            stream.received[1 - side] = presented[consumed.min(presented.len())..].to_vec();
-            self.pump(to, Some(id));
+            self.deliver(id, direction, &bytes);
         }
         if ended.is_some() {
             self.close_end(id, 1 - side);
@@ -613,6 +632,21 @@ impl<M: Machine> World<M> {
             self.pump(from, Some(id));
         }
         self.push_out(id, direction);
+    }
+
+    /// Gives bytes to the machine at the other end, behind what it has not consumed.
+    fn deliver(&mut self, id: StreamId, direction: Direction, bytes: &[u8]) {
+        let side = usize::from(direction.0);
+        self.trace.arrived(self.now, id, direction, bytes);
+        let stream = &mut self.streams[id.0 as usize];
+        let to = stream.ends[1 - side];
+        stream.received[1 - side].extend_from_slice(bytes);
+        let presented = std::mem::take(&mut stream.received[1 - side]);
+        let local = self.local(to);
+        let consumed = self.nodes[to.0 as usize].machine.handle_input(local, id, &presented);
+        let stream = &mut self.streams[id.0 as usize];
+        stream.received[1 - side] = presented[consumed.min(presented.len())..].to_vec();
+        self.pump(to, Some(id));
     }
 
     /// Tells one end of a stream that it has ended.
