@@ -44,6 +44,18 @@ fn a_2019_client_keeps_the_link_alive_every_two_thirds_and_first_after_one_third
     assert_eq!(rhythm(&mut lone, 1_000), [(1, "01late\n".to_owned()), blank(900)], "always, whatever else is sent");
 }
 
+// HL-0141: whether the fault comes in the first segment or in a later one.
+#[test]
+fn a_link_goes_up_before_it_goes_down_when_its_first_line_is_a_fault() {
+    for (flavour, pieces) in [(V2019, &["HTTP/1.1 400\n"][..]), (V2020, &["HTTP/1.1 400\n"]), (V2020, &["H", "TTP/1.1 400\n"])] {
+        let mut lone = Lone::<Client>::new(flavour, |c| c);
+        lone.connects();
+        pieces.iter().for_each(|piece| lone.hears(piece));
+        let fault = DownReason::Fault(PeerFault::Frame);
+        assert_eq!(lone.events, [Event::Up { resumed: false }, Event::Down(fault)], "{pieces:?}");
+    }
+}
+
 // HL-0057
 #[test]
 fn a_2019_server_is_silent_for_200_ms_and_keeps_the_link_alive_every_half() {

@@ -70,6 +70,8 @@ struct Events {
     down: Option<DownReason>,
     reset: bool,
     up: Option<bool>,
+    /// Whether both are of one link, which ended as soon as it was up; else it was an older one that ended.
+    up_first: bool,
     acked: bool,
     blocked: Option<Event>,
 }
@@ -365,6 +367,12 @@ impl<R: Role, O: Outbox> Session<R, O> {
     /// The next event; read them all after every input.
     pub fn poll_event(&mut self) -> Option<Event> {
         let events = &mut self.events;
+        // HL-0141
+        if core::mem::take(&mut events.up_first)
+            && let Some(resumed) = events.up.take()
+        {
+            return Some(Event::Up { resumed });
+        }
         if let Some(reason) = events.down.take() {
             return Some(Event::Down(reason));
         }
@@ -490,6 +498,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         self.sending.end_link();
         // The transport is still whole after these two.
         self.receiving.end_link(matches!(reason, DownReason::Closed | DownReason::Fault(_)));
+        self.events.up_first = self.events.up.is_some();
         self.events.down = Some(reason);
     }
 }
