@@ -22,6 +22,7 @@ pub mod actor;
 pub mod fleet;
 pub mod ledger;
 pub mod library;
+pub mod live;
 pub mod outage;
 pub mod proxy;
 pub mod rng;

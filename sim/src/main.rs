@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use holdline_sim::actor::Profile;
 use holdline_sim::fleet::Outcome;
+use holdline_sim::proxy::{self, Options, ProxySpec};
 use holdline_sim::scenario::Scenario;
-use holdline_sim::{library, swarm};
+use holdline_sim::{library, live, swarm};
 use std::process::ExitCode;
 
 /// Plays outages against Holdline in virtual time, from a seed, and says what was lost, repeated or reordered.
@@ -59,6 +60,24 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Wire::Native)]
         profile: Wire,
     },
+    /// Stands between real programs on TCP and does the same to them; answers Toxiproxy's HTTP API.
+    Proxy {
+        /// Where clients connect, a host and a port.
+        #[arg(long, requires = "upstream")]
+        listen: Option<String>,
+        /// The server they are carried to.
+        #[arg(long, requires = "listen")]
+        upstream: Option<String>,
+        /// Where the HTTP API listens; `none` for no API.
+        #[arg(long, default_value = "127.0.0.1:8474")]
+        api: String,
+        /// A story to play, a name from `list` or a file: its outages begin when the proxy does.
+        #[arg(long, requires = "listen")]
+        scenario: Option<String>,
+        /// What every random decision follows from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,11 +115,35 @@ fn main() -> ExitCode {
         Command::Run { story, seed, profile } => library::load(&story).map(|story| run(&story, profile.into(), seed)),
         Command::Compare { story, seeds } => library::load(&story).map(|story| compare(&story, seeds)),
         Command::Swarm { seeds, from, profile } => Ok(swarm(from, seeds, profile.into())),
+        Command::Proxy { listen, upstream, api, scenario, seed } => {
+            let line = listen.zip(upstream).map(|(listen, upstream)| ProxySpec::new("line", listen, upstream));
+            scenario.map_or(Ok(Vec::new()), |story| library::load(&story).and_then(|story| live::plan(&story))).map(|outages| {
+                let api = (api != "none").then_some(api);
+                proxy(Options { api, proxies: line.into_iter().collect(), outages, seed, ..Options::default() })
+            })
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("holdline-sim: {error}");
         ExitCode::from(2)
     })
+}
+
+fn proxy(options: Options) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("holdline-sim: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(proxy::run(options, &mut std::io::stdout())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("holdline-sim: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn list() {

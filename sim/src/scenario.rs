@@ -114,8 +114,13 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// An error about this scenario.
+    pub(crate) fn wrong(&self, what: &str) -> ScenarioError {
+        ScenarioError(format!("scenario `{}`: {what}", self.name))
+    }
+
     fn check(&self) -> Result<(), ScenarioError> {
-        let wrong = |what: String| Err(ScenarioError(format!("scenario `{}`: {what}", self.name)));
+        let wrong = |what: String| Err(self.wrong(&what));
         let fleet = &self.fleet;
         if !(1..=10_000).contains(&fleet.devices) {
             return wrong(format!("fleet.devices is {}, and must be 1 to 10000", fleet.devices));
