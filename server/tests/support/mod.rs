@@ -258,7 +258,7 @@ pub struct Up<R: Role> {
 }
 
 /// A role whose link a test can bring up by hand.
-pub trait Lines: Role + Sized {
+pub trait Lines: Role + Send + Sync + Sized + 'static {
     /// A native link that has just come up, over wires that hold so many bytes.
     fn up(config: Config, bytes: usize) -> impl Future<Output = Up<Self>>;
     /// A classic link whose id line has just been said.
