@@ -14,6 +14,10 @@ use core::borrow::BorrowMut;
 ///
 /// A classic session is half as large again as a native one. Who has very many, most of them native, says with `C` where the
 /// classic ones are held: in a box, say.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "`C` is how a caller chooses the size; without an allocator there is no box to choose"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Session<R, O, C = classic::Session<R, O>> {
     /// The native profile.
