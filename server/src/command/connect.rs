@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -100,6 +101,10 @@ struct Sent {
 
 /// How many lines may wait for standard output.
 const OUTPUT_LINES: usize = 256;
+/// How long acknowledgements may take when the program is asked to end.
+const LAST_ACKS: Duration = Duration::from_secs(1);
+/// How long a line has to be up to show that the other end means it.
+const PROVEN: Duration = Duration::from_secs(1);
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// The longest line read from standard input; the session knows better what it can send.
@@ -132,6 +137,10 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
         result = &mut writer => Err(result.ok().and_then(Result::err).map_or(Failure::Usage("it ended".into()), Failure::Output)),
         () = stop.asked() => Ok(()),
     };
+    if client.status().up {
+        // What is on its way is acknowledged in a moment, and what is not is told.
+        let _ = tokio::time::timeout(LAST_ACKS, client.flush()).await;
+    }
     let undelivered = client.status().unacked;
     goodbye(client).await;
     ended?;
@@ -212,43 +221,97 @@ async fn receive(connection: Connection<ClientRole>, out: mpsc::Sender<Line<Clie
 
 /// Tells how the connection is doing; returns when there is no point in going on.
 async fn narrate(mut reports: Reports, mut failures: mpsc::Receiver<String>, client: &Client, options: &Options) -> Failure {
-    let server = || Shown(&options.server).to_string();
-    let (mut ever_up, mut last_failure) = (false, String::new());
+    let mut narrator = Narrator {
+        client,
+        server: Shown(&options.server).to_string(),
+        spoken: options.profile,
+        ever_up: false,
+        up_since: None,
+        proven: false,
+    };
+    if client.connects() > 0 {
+        // It was reported before anybody listened.
+        narrator.tell_up();
+    }
+    let mut last_failure = String::new();
     loop {
-        let report = tokio::select! {
+        tokio::select! {
+            // What was reported of a failed attempt comes before the failure itself.
             biased;
-            Some(report) = reports.next() => report,
+            Some(report) = reports.next() => {
+                if let Some(failure) = narrator.hear(&report.what) {
+                    return failure;
+                }
+            }
             Some(why) = failures.recv() => {
                 if why != last_failure {
-                    tell(format_args!("cannot reach {}: {why}; trying again until Ctrl-C", server()));
+                    tell(format_args!("cannot reach {}: {why}; trying again until Ctrl-C", narrator.server));
                 }
                 last_failure = why;
-                continue;
             }
-        };
-        match report.what {
-            What::Connected => tell(format_args!("connected ({})", client.status().profile)),
-            What::Resumed { after } => tell(format_args!("connected again after {}", Readable(after))),
+        }
+    }
+}
+
+/// Tells a person what is reported.
+struct Narrator<'c> {
+    client: &'c Client,
+    server: String,
+    spoken: Spoken,
+    ever_up: bool,
+    up_since: Option<Instant>,
+    /// Whether a link has been up for long enough to show that the other end speaks this profile.
+    proven: bool,
+}
+
+impl Narrator<'_> {
+    /// Tells about a report; returns a failure after which there is no point in going on.
+    fn hear(&mut self, what: &What) -> Option<Failure> {
+        let server = &self.server;
+        if matches!(what, What::Fault(_) | What::Outage(_)) {
+            self.proven |= self.up_since.take().is_some_and(|since| since.elapsed() >= PROVEN);
+        }
+        match what {
+            What::Connected => self.tell_up(),
+            What::Resumed { after } => {
+                self.up_since = Some(Instant::now());
+                tell(format_args!("connected again after {}", Readable(*after)));
+            }
             What::Outage(DownReason::Fault(_) | DownReason::Closed) => {}
             What::Outage(reason) => tell(format_args!("outage: {reason}; messages wait, trying again")),
-            What::Refused(code) if !ever_up && is_final(code) => return Failure::Refused { server: server(), code },
-            What::Refused(code) => tell(format_args!("{} refused this client: {}; trying again", server(), code.token())),
-            What::NotHoldline if options.profile == Spoken::Auto => {
-                tell(format_args!("{} does not speak native Holdline; going over to classic-2020", server()));
+            What::Refused(code) if !self.ever_up && is_final(*code) => {
+                return Some(Failure::Refused { server: server.clone(), code: *code });
             }
-            What::NotHoldline | What::Fault(_) if !ever_up => {
-                return Failure::NotHoldline { server: server(), profile: options.profile.name() };
+            What::Refused(code) => tell(format_args!("{server} refused this client: {}; trying again", code.token())),
+            What::NotHoldline if self.spoken == Spoken::Auto => {
+                tell(format_args!("{server} does not speak native Holdline; going over to classic-2020"));
             }
-            What::NotHoldline => tell(format_args!("{} does not speak Holdline any more; trying again", server())),
-            What::Fault(fault) => tell(format_args!("outage: {} broke the protocol: {fault}; trying again", server())),
+            What::NotHoldline | What::Fault(_) if self.is_something_else() => {
+                return Some(Failure::NotHoldline { server: server.clone(), profile: self.spoken.name() });
+            }
+            What::NotHoldline => tell(format_args!("{server} does not speak Holdline any more; trying again")),
+            What::Fault(fault) => tell(format_args!("outage: {server} broke the protocol: {fault}; trying again")),
             What::Session(event) => {
-                if let Some(sentence) = log::sentence(&event) {
+                if let Some(sentence) = log::sentence(event) {
                     tell(format_args!("the server: {sentence}"));
                 }
             }
             _ => {}
         }
-        ever_up |= matches!(report.what, What::Connected);
+        None
+    }
+
+    fn tell_up(&mut self) {
+        self.up_since = Some(Instant::now());
+        if !std::mem::replace(&mut self.ever_up, true) {
+            tell(format_args!("connected ({})", self.client.status().profile));
+        }
+    }
+
+    /// Whether what broke the protocol has never followed it. A classic line has no welcome: it counts as up when anything comes, be
+    /// it nonsense.
+    fn is_something_else(&self) -> bool {
+        !self.ever_up || !self.proven && self.client.status().profile != Profile::Native
     }
 }
 
@@ -268,7 +331,10 @@ async fn goodbye(client: Client) {
 /// Says what came of it all.
 fn conclude(options: &Options, sent: Sent, undelivered: usize, received: &[Count]) -> ExitCode {
     if undelivered > 0 {
-        tell(format_args!("{undelivered} of {} messages were not delivered, and are gone", sent.messages));
+        tell(format_args!(
+            "{undelivered} of {} messages were not acknowledged: they are gone, unless they arrived",
+            sent.messages
+        ));
     } else if options.count.is_some() {
         tell(format_args!("sent {} numbered messages; all were delivered", sent.messages));
     }

@@ -202,9 +202,9 @@ fn verdict(devices: &[Arc<Device>]) -> ExitCode {
     let held = (lost, repeated, reordered, wrong) == (0, 0, 0, 0) && sent > 0;
     let (word, status) = if held { ("PASS", ExitCode::SUCCESS) } else { ("FAIL", ExitCode::FAILURE) };
     table::print(&format!(
-        "{word}: {sent} messages over {outages} outages: {lost} lost, {repeated} repeated, {reordered} reordered{}; longest pause {}\n",
-        if wrong > 0 { format!(", {wrong} not as sent") } else { String::new() },
+        "The longest pause was {}.\n{word}: {lost} lost, {repeated} repeated, {reordered} reordered{} of {sent} messages over {outages} outages\n",
         Readable(pause),
+        if wrong > 0 { format!(", {wrong} not as sent,") } else { ",".into() },
     ));
     status
 }

@@ -93,6 +93,8 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     };
     // What is still unread was not accepted: the clients keep it for the next server.
     follow.abort();
+    // Ended, so that what it was about to print does not come after the last summary.
+    let _ = follow.await;
     host.close().await;
     drop(host);
     if let Some(error) = broken {
@@ -125,7 +127,9 @@ fn announce(server: &Server, json: bool) {
     } else if !address.ip().is_loopback() {
         tell(format_args!("  Everybody who can reach this address can connect under any name, unencrypted."));
     }
-    tell(format_args!("  Try in another terminal: holdline-server connect --id door-1{}", server_option(address)));
+    // As this one was called, so that it works from where it was called.
+    let program = std::env::args().next().unwrap_or_else(|| super::NAME.into());
+    tell(format_args!("  Try in another terminal: {program} connect --id door-1{}", server_option(address)));
     tell(format_args!("  What devices send is printed here; type `door-1 hello` to send to one; Ctrl-C ends."));
 }
 

@@ -292,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_manual_is_valid() {
+        let manual = include_str!("../../../docs/operating.md");
+        let (_, example) = manual.split_once("```toml\n").expect("the manual has an example");
+        let example = example.split("```").next().expect("it ends");
+        let settings: Settings = toml::from_str(example).expect("every key is known");
+        assert!(settings.config().is_ok_and(|config| config.only_expected && config.expected.len() == 3));
+    }
+
+    #[test]
     fn an_option_wins_over_the_file() {
         let option = Settings { window: Some(2), ..Settings::default() };
         let file = Settings { window: Some(3), inbox: Some(4), ..Settings::default() };

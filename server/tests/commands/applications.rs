@@ -11,7 +11,7 @@ fn echo_sends_everything_back() {
     device.type_line("one");
     device.type_line("two, with \"quotes\" and ü");
     device.out.wait(|lines| (lines == ["one", "two, with \"quotes\" and ü"]).then_some(()));
-    assert_eq!(texts_of("door-1", &server.out.all()), ["one", "two, with \"quotes\" and ü"]);
+    server.out.wait(|lines| (texts_of("door-1", lines) == ["one", "two, with \"quotes\" and ü"]).then_some(()));
 }
 
 #[test]
@@ -37,8 +37,9 @@ fn the_counter_checks_what_it_gets_and_the_device_checks_what_the_counter_sends(
     let received = &runs(&device.out)[0].1;
     assert_eq!(*received, (1..=received.len() as u64).collect::<Vec<_>>());
     server.signal(Signal::TERM);
-    let summary: Value = serde_json::from_str(server.ended().out.last().expect("a summary")).expect("JSON");
-    assert_eq!(summary["client"], "1");
+    let server = server.ended();
+    let summary: Value = serde_json::from_str(server.out.last().expect("a summary")).expect("JSON");
+    assert_eq!(summary["client"], "1", "{server:#?}");
     for (key, expected) in [("from", 1), ("to", 100), ("received", 100), ("lost", 0), ("repeated", 0), ("reordered", 0)] {
         assert_eq!(summary[key], expected, "{summary}");
     }
@@ -52,9 +53,10 @@ fn the_counter_sees_what_goes_wrong() {
         device.write(&format!("count={number} run=a"));
     }
     server.signal(Signal::TERM);
-    let summary: Value = serde_json::from_str(server.ended().out.last().expect("a summary")).expect("JSON");
+    let server = server.ended();
+    let summary: Value = serde_json::from_str(server.out.last().expect("a summary")).expect("JSON");
     for (key, expected) in [("to", 5), ("received", 4), ("lost", 1), ("repeated", 1), ("reordered", 1)] {
-        assert_eq!(summary[key], expected, "{summary}");
+        assert_eq!(summary[key], expected, "{server:#?}");
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) struct Wire {
     stream: TcpStream,
     lines: mpsc::Receiver<Vec<u8>>,
+    /// Dropped with this, which ends what is repeated.
+    repeated: Vec<mpsc::Sender<()>>,
 }
 
 impl Wire {
@@ -27,30 +29,29 @@ impl Wire {
                 }
             }
         });
-        Self { stream, lines }
+        Self { stream, lines, repeated: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the server has not closed");
     }
 
-    /// As [`Wire::send`], if the server has not closed yet.
-    pub(crate) fn try_send(&self, bytes: impl AsRef<[u8]>) {
-        // Who waits for a line finds out.
-        let _ = (&self.stream).write_all(bytes.as_ref());
+    /// Sends this again and again, until the connection ends.
+    pub(crate) fn repeat(&mut self, pause: Duration, bytes: String) {
+        let (alive, ended) = mpsc::channel::<()>();
+        let mut stream = self.stream.try_clone().expect("a socket can be cloned");
+        std::thread::spawn(move || {
+            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && stream.write_all(bytes.as_bytes()).is_ok() {}
+        });
+        self.repeated.push(alive);
     }
 
     /// The next line, keepalives included; `None` when the server has closed.
     pub(crate) fn line(&self) -> Option<String> {
-        self.line_within(PATIENCE).expect("a line in time")
-    }
-
-    /// As [`Wire::line`], or an error if nothing comes in this time.
-    pub(crate) fn line_within(&self, time: Duration) -> Result<Option<String>, RecvTimeoutError> {
-        match self.lines.recv_timeout(time) {
-            Ok(line) => Ok(Some(String::from_utf8(line).expect("the server writes UTF-8"))),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(error) => Err(error),
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(String::from_utf8(line).expect("the server writes UTF-8")),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the server said nothing, and did not close"),
         }
     }
 

@@ -75,7 +75,9 @@ fn a_killed_client_loses_only_what_was_not_acknowledged() {
         other.write("beside them");
         feed(&mut server, "1", life * 60 + 31..=life * 60 + 60);
     }
+    let seen = texts_of("1", &server.out.all()).len();
     let last = live();
+    wait_messages(&server.out, "1", seen + 10);
     last.out.wait(|lines| lines.iter().any(|line| line.contains("count=180 ")).then_some(()));
     last.signal(Signal::TERM);
     lives.push(only_run(&last.ended().out));

@@ -77,9 +77,10 @@ impl Running {
 
     /// Waits until it has ended.
     pub(crate) fn ended(mut self) -> Ended {
-        // Both are closed when it ends, and not before.
-        for lines in [&self.out, &self.err] {
-            lines.wait_for(|printed| printed.closed.then_some(()));
+        // Both are closed when it ends, and not before; one that does not end shows what it said.
+        let closed = [&self.out, &self.err].map(|lines| lines.find(|printed| printed.closed.then_some(())));
+        if closed.contains(&None) {
+            panic!("it does not end; it printed {:#?} and said {:#?}", self.out.all(), self.err.all());
         }
         let code = self.child.wait().expect("it was started").code();
         Ended { code, out: self.out.all(), err: self.err.all() }
@@ -122,7 +123,8 @@ impl Lines {
 
     /// Waits until what has been printed satisfies `find`.
     pub(crate) fn wait<T>(&self, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
-        self.wait_for(|printed| find(&printed.lines))
+        let found = self.find(|printed| find(&printed.lines));
+        found.unwrap_or_else(|| panic!("it never printed what was waited for, but: {:#?}", self.all()))
     }
 
     /// Waits for a line that contains `text`, and tells it.
@@ -135,7 +137,7 @@ impl Lines {
         self.wait(|lines| lines.iter().filter(|line| line.contains(text)).nth(count - 1).cloned())
     }
 
-    fn wait_for<T>(&self, mut find: impl FnMut(&Printed) -> Option<T>) -> T {
+    fn find<T>(&self, mut find: impl FnMut(&Printed) -> Option<T>) -> Option<T> {
         let (printed, changed) = &*self.0;
         let mut found = None;
         let guard = printed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,10 +145,8 @@ impl Lines {
             found = find(printed);
             found.is_none() && !printed.closed
         };
-        let (printed, _) = changed.wait_timeout_while(guard, PATIENCE, waiting).unwrap_or_else(PoisonError::into_inner);
-        let lines = printed.lines.clone();
-        drop(printed);
-        found.unwrap_or_else(|| panic!("it never printed what was waited for, but: {lines:#?}"))
+        drop(changed.wait_timeout_while(guard, PATIENCE, waiting).unwrap_or_else(PoisonError::into_inner));
+        found
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
