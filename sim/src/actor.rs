@@ -66,6 +66,70 @@ pub struct Accounts {
     pub down_since: Option<Instant>,
     /// Every pause between two links, in milliseconds.
     pub pauses: Vec<u64>,
+    /// What broke a promise that is not about messages.
+    pub violations: Vec<String>,
+    /// When the device tried to connect, in the last minute.
+    attempts: VecDeque<Instant>,
+    /// Whether the device's session was up when it was last heard of.
+    is_up: bool,
+    /// What the actors do wrong on purpose.
+    pub(crate) defect: Option<Defect>,
+}
+
+/// Something that the actors do wrong, to see that an oracle notices.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// A session's timers are never served at the device.
+    TimersIgnored,
+    /// Every tenth message is accepted on receipt, and lost before the application has it.
+    AcceptedOnReceipt,
+    /// What is read back after a loss of power is an older commit.
+    CursorNotCommitted,
+    /// A device without memory draws the same epoch again.
+    EpochReused,
+    /// A failed connection is tried again at once.
+    NoBackoff,
+    /// Every tenth message is given to the application twice.
+    GivenTwice,
+    /// The end of a link is not told.
+    DownUntold,
+}
+
+/// A device that keeps to its backoff does not connect more often than this in any minute.
+const ATTEMPTS_A_MINUTE: usize = 60;
+/// Messages that an outbox holds.
+const OUTBOX: u32 = 256;
+
+impl Accounts {
+    fn violation(&mut self, what: impl FnOnce() -> String) {
+        if self.violations.len() < 16 {
+            self.violations.push(what());
+        }
+    }
+
+    fn tried(&mut self, now: Instant) {
+        self.attempts.push_back(now);
+        while self.attempts.front().is_some_and(|&first| now.since(first) > 60_000) {
+            self.attempts.pop_front();
+        }
+        if self.attempts.len() > ATTEMPTS_A_MINUTE {
+            self.attempts.clear();
+            self.violation(|| {
+                format!("more than {ATTEMPTS_A_MINUTE} attempts to connect in the minute before {} ms", now.as_millis())
+            });
+        }
+    }
+
+    fn came_up(&mut self) {
+        if std::mem::replace(&mut self.is_up, true) {
+            self.violation(|| "the session came up twice and never went down".into());
+        }
+    }
+
+    pub(crate) fn went_down(&mut self) {
+        self.is_up = false;
+    }
 }
 
 /// Shared by the device and the server that talk to each other.
@@ -102,7 +166,10 @@ pub struct Device {
     next_send: Instant,
     /// Whether there is a network to join.
     has_network: bool,
+    native: bool,
     stream: Option<StreamId>,
+    /// When bytes last arrived on the present link, or it was opened.
+    heard: Instant,
     /// The stream of the link that has just ended: its last line is still to be written.
     ending: Option<StreamId>,
     commands: VecDeque<Command>,
@@ -138,7 +205,7 @@ pub struct Flash {
 impl Device {
     /// A device that starts at `now` without memory.
     pub fn new(setup: &DeviceSetup, now: Instant, random: u64) -> Self {
-        let outbox = VecOutbox::new(256, 1 << 16);
+        let outbox = VecOutbox::new(OUTBOX, 1 << 16);
         let role = Client { id: setup.id };
         let session = match setup.profile.flavour() {
             None => Session::Native(native::Session::new(role, setup.config, incarnation(random), outbox)),
@@ -169,7 +236,9 @@ impl Device {
             traffic: setup.traffic,
             next_send: now.plus(setup.traffic.every_ms),
             has_network: true,
+            native: setup.profile == Profile::Native,
             stream: None,
+            heard: now,
             ending: None,
             commands: VecDeque::new(),
             dirty: None,
@@ -205,6 +274,7 @@ impl Device {
                     self.supervisor.handle_up(now);
                     self.remarks.push_back(Remark::Up);
                     accounts.links += 1;
+                    accounts.came_up();
                     if let Some(since) = accounts.down_since.take() {
                         accounts.pauses.push(now.since(since));
                     }
@@ -213,6 +283,9 @@ impl Device {
                     self.supervisor.handle_down(now, reason);
                     self.remarks.push_back(Remark::Down(reason.to_string()));
                     accounts.down_since.get_or_insert(now);
+                    if accounts.defect != Some(Defect::DownUntold) {
+                        accounts.went_down();
+                    }
                     if let Some(stream) = self.stream.take() {
                         self.ending = Some(stream);
                         self.commands.push_back(Command::Close(stream));
@@ -221,14 +294,36 @@ impl Device {
                 _ => tell_drops(&mut accounts.up, event),
             }
         }
-        self.accounts.borrow_mut().up.acknowledged_to(self.session.outbox().len());
+        self.check(now);
         while let Some(action) = self.supervisor.poll_action() {
             match action {
-                Action::Connect { timeout_ms } => self.commands.push_back(Command::Connect { to: self.server, timeout_ms }),
+                Action::Connect { timeout_ms } => self.connect(now, timeout_ms),
                 // It is joined as soon as there is one.
                 Action::JoinNetwork { .. } if self.has_network => self.supervisor.handle_network(now, true),
                 Action::JoinNetwork { .. } => {}
             }
+        }
+    }
+
+    fn connect(&mut self, now: Instant, timeout_ms: u32) {
+        self.accounts.borrow_mut().tried(now);
+        self.commands.push_back(Command::Connect { to: self.server, timeout_ms });
+    }
+
+    /// The oracles that need to look into the device.
+    fn check(&mut self, now: Instant) {
+        let mut accounts = self.accounts.borrow_mut();
+        let held = self.session.outbox().len();
+        accounts.up.acknowledged_to(held);
+        if held > OUTBOX as usize {
+            accounts.violation(|| format!("{held} messages in an outbox of {OUTBOX}"));
+        }
+        // An outage is noticed within T of the last byte received. The classic devices look every 100 ms.
+        let bound = u64::from(self.session.timeout_ms()) + 200;
+        let silent = now.since(self.heard);
+        if self.native && self.session.is_up() && silent > bound {
+            self.heard = now;
+            accounts.violation(|| format!("up and dead: silent for {silent} ms at {} ms", now.as_millis()));
         }
     }
 
@@ -247,7 +342,7 @@ impl Device {
 
 impl Flash {
     fn open(&self) -> (native::Snapshot, VecOutbox) {
-        let mut outbox = VecOutbox::new(256, 1 << 16);
+        let mut outbox = VecOutbox::new(OUTBOX, 1 << 16);
         for text in &self.texts {
             // It was in an outbox of the same size.
             let _ = outbox.push(None, text);
@@ -290,11 +385,23 @@ fn tell_drops(ledger: &mut Ledger, event: Event) {
 }
 
 /// Feeds bytes to a session; its application accepts at once.
-fn feed<R: Role>(session: &mut Session<R, VecOutbox>, ledger: &mut Ledger, now: Instant, bytes: &[u8]) -> usize {
+fn feed<R: Role>(
+    session: &mut Session<R, VecOutbox>,
+    ledger: &mut Ledger,
+    defect: Option<Defect>,
+    now: Instant,
+    bytes: &[u8],
+) -> usize {
     let input = session.handle_input(now, bytes);
     if let Some(message) = input.message {
         if let Some(number) = message.text.split(' ').next().and_then(|number| number.parse().ok()) {
-            ledger.received(number);
+            let tenth = number % 10 == 0;
+            if !(tenth && defect == Some(Defect::AcceptedOnReceipt)) {
+                ledger.received(number);
+            }
+            if tenth && defect == Some(Defect::GivenTwice) {
+                ledger.received(number);
+            }
         }
         if let Some(receipt) = message.receipt {
             session.accept(receipt);
@@ -306,12 +413,17 @@ fn feed<R: Role>(session: &mut Session<R, VecOutbox>, ledger: &mut Ledger, now: 
 impl Machine for Device {
     fn handle_opened(&mut self, now: Instant, stream: StreamId, _incoming: bool, random: u64) {
         (self.stream, self.ending) = (Some(stream), None);
+        self.heard = now;
         self.supervisor.handle_connected();
         self.session.handle_connected(now, random);
         self.after_input(now);
     }
 
     fn handle_connect_failed(&mut self, now: Instant, failure: ConnectFailure) {
+        if self.accounts.borrow().defect == Some(Defect::NoBackoff) {
+            self.connect(now, 5_000);
+            return;
+        }
         self.supervisor.handle_connect_failed(now, failure);
         self.after_input(now);
     }
@@ -320,9 +432,13 @@ impl Machine for Device {
         if self.stream != Some(stream) {
             return bytes.len();
         }
+        self.heard = now;
         let mut at = 0;
         loop {
-            let consumed = feed(&mut self.session, &mut self.accounts.borrow_mut().down, now, &bytes[at..]);
+            let mut accounts = self.accounts.borrow_mut();
+            let defect = accounts.defect;
+            let consumed = feed(&mut self.session, &mut accounts.down, defect, now, &bytes[at..]);
+            drop(accounts);
             at += consumed;
             self.after_input(now);
             if consumed == 0 || at == bytes.len() || self.stream.is_none() {
@@ -345,6 +461,9 @@ impl Machine for Device {
     }
 
     fn handle_timeout(&mut self, now: Instant, stream: Option<StreamId>) {
+        if stream.is_some() && self.accounts.borrow().defect == Some(Defect::TimersIgnored) {
+            return;
+        }
         if stream.is_some() && stream == self.stream {
             self.session.handle_timeout(now);
         } else if stream.is_none() {
@@ -359,6 +478,9 @@ impl Machine for Device {
     }
 
     fn poll_timeout(&self, stream: Option<StreamId>) -> Option<Instant> {
+        if stream.is_some() && self.accounts.borrow().defect == Some(Defect::TimersIgnored) {
+            return None;
+        }
         if let Some(stream) = stream {
             return self.session.poll_timeout().filter(|_| self.stream == Some(stream)).map(|deadline| deadline.at);
         }
@@ -470,7 +592,7 @@ impl Hub {
     }
 
     fn session(&mut self) -> Session<Server, VecOutbox> {
-        let outbox = VecOutbox::new(256, 1 << 16);
+        let outbox = VecOutbox::new(OUTBOX, 1 << 16);
         match self.profile.flavour() {
             None => {
                 let incarnation = Incarnation { boot: self.boot, epoch: self.random.next_u64() };
@@ -564,7 +686,10 @@ impl Machine for Hub {
         let mut at = 0;
         loop {
             let line = &mut self.lines[index];
-            let consumed = feed(&mut line.session, &mut line.accounts.borrow_mut().up, now, &bytes[at..]);
+            let mut accounts = line.accounts.borrow_mut();
+            let defect = accounts.defect;
+            let consumed = feed(&mut line.session, &mut accounts.up, defect, now, &bytes[at..]);
+            drop(accounts);
             at += consumed;
             self.after_input(index);
             if consumed == 0 || at == bytes.len() || self.line(stream).is_none() {

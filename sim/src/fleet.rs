@@ -1,6 +1,6 @@
 //! A server and its devices in one world, and what can be done to them.
 
-use crate::actor::{Accounts, Actor, Device, DeviceSetup, Flash, Hub, HubMemory, Profile, Shared, Traffic};
+use crate::actor::{Accounts, Actor, Defect, Device, DeviceSetup, Flash, Hub, HubMemory, Profile, Shared, Traffic};
 use crate::ledger::Account;
 use crate::outage::{Remembers, Stop};
 use crate::rng::SplitMix64;
@@ -137,6 +137,14 @@ impl Fleet {
         self.devices[target.0].setup.accounts.borrow()
     }
 
+    /// Lets every actor do something wrong from now on, to see that an oracle notices.
+    #[doc(hidden)]
+    pub fn seed_defect(&mut self, defect: Defect) {
+        for slot in &self.devices {
+            slot.setup.accounts.borrow_mut().defect = Some(defect);
+        }
+    }
+
     pub(crate) fn usual(&self) -> Access {
         self.setup.usual
     }
@@ -214,17 +222,24 @@ impl Fleet {
         }
         slot.flash = flash(&mut self.world, slot);
         let mut accounts = slot.setup.accounts.borrow_mut();
+        accounts.went_down();
+        if accounts.defect == Some(Defect::CursorNotCommitted) {
+            slot.flash = slot.copy.clone().or(slot.flash.take());
+        }
         accounts.down_since.get_or_insert(self.world.now());
         drop(accounts);
         self.world.power_off(slot.node, fate);
     }
 
     pub(crate) fn power_on(&mut self, target: Target, memory: Remembers) {
-        let random = self.chance.next_u64();
+        let mut random = self.chance.next_u64();
         let now = self.world.now();
         let slot = &mut self.devices[target.0];
         if std::mem::replace(&mut slot.on, true) {
             return;
+        }
+        if slot.setup.accounts.borrow().defect == Some(Defect::EpochReused) {
+            random = 1;
         }
         let kept = match memory {
             Remembers::Nothing => None,
@@ -350,6 +365,7 @@ impl Fleet {
             let accounts = slot.setup.accounts.borrow();
             outcome.links += u64::from(accounts.links);
             outcome.pauses_ms.extend(&accounts.pauses);
+            outcome.violations.extend(accounts.violations.iter().map(|what| format!("{}: {what}", slot.setup.id)));
             for (ledger, way) in [(&accounts.up, "up"), (&accounts.down, "down")] {
                 outcome.account += ledger.account();
                 let named = ledger.violations(settled).into_iter().map(|what| format!("{} {way}: {what}", slot.setup.id));

@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     pub(crate) waiting: [Vec<u8>; 2],
     /// Arrived and not consumed, by side of the reader.
     pub(crate) received: [Vec<u8>; 2],
+    /// Bytes that may still pass, by side of the writer.
+    pub(crate) allowance: [usize; 2],
     /// Arrived while the reader was suspended, by side of the reader.
     pub(crate) unread: [Vec<u8>; 2],
     pub(crate) timers: [Option<Instant>; 2],
@@ -61,6 +63,7 @@ impl Stream {
             pipes: [Pipe::default(), Pipe::default()],
             waiting: [Vec::new(), Vec::new()],
             received: [Vec::new(), Vec::new()],
+            allowance: [usize::MAX; 2],
             unread: [Vec::new(), Vec::new()],
             timers: [None; 2],
             closed: [false; 2],

@@ -9,7 +9,7 @@ use crate::stream::{Direction, Fate, Pipe, Stream, StreamState};
 use crate::trace::{Remark, Trace, Traced};
 use holdline_proto::{ConnectFailure, Instant};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// One of the machines of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,6 +171,8 @@ pub struct World<M> {
     random: SplitMix64,
     trace: Trace,
     buffer: Vec<u8>,
+    /// Streams that carry so many bytes each way and no more.
+    cuts: BTreeMap<StreamId, [usize; 2]>,
 }
 
 impl<M: Machine> World<M> {
@@ -185,6 +187,7 @@ impl<M: Machine> World<M> {
             random: SplitMix64::from_seed(seed),
             trace: Trace::default(),
             buffer: vec![0; 64 * 1024],
+            cuts: BTreeMap::new(),
         }
     }
 
@@ -321,6 +324,12 @@ impl<M: Machine> World<M> {
         for stream in self.nodes[node.0 as usize].streams.clone() {
             self.break_stream(stream, fate, Some(node));
         }
+    }
+
+    /// Lets a stream that is opened later carry these many bytes each way, from its opener and to it, and then nothing more; nobody
+    /// is told. For sweeps over every place where a session can be cut.
+    pub fn cut_at(&mut self, stream: StreamId, up: usize, down: usize) {
+        self.cuts.insert(stream, [up, down]);
     }
 
     /// Takes a machine's power: it sees nothing more. Its streams stay open at their other ends, or break there as told.
@@ -485,6 +494,7 @@ impl<M: Machine> World<M> {
                 let id = StreamId(self.streams.len() as u32);
                 let mut stream = Stream::new([node, to]);
                 stream.give_up = self.now.plus(timeout_ms);
+                stream.allowance = self.cuts.get(&id).copied().unwrap_or([usize::MAX; 2]);
                 self.trace.asked(self.now, id, node, to);
                 self.streams.push(stream);
                 self.nodes[node.0 as usize].streams.push(id);
@@ -578,7 +588,14 @@ impl<M: Machine> World<M> {
         if near.out_blocked || far.in_blocked || stream.dead {
             return;
         }
-        let segment = stream.pipes[side].len().min(near.segment.min(far.segment).max(1));
+        let mut segment = stream.pipes[side].len().min(near.segment.min(far.segment).max(1));
+        if stream.allowance[side] != usize::MAX {
+            segment = segment.min(stream.allowance[side]);
+            if segment == 0 {
+                return;
+            }
+            stream.allowance[side] -= segment;
+        }
         let jitter = near.jitter_ms + far.jitter_ms;
         let jitter = if jitter == 0 { 0 } else { (self.nodes[from.0 as usize].random.next_u64() % u64::from(jitter + 1)) as u32 };
         let slow = match near.rate.max(1).min(if far.rate == 0 { u32::MAX } else { far.rate }) {
