@@ -201,6 +201,9 @@ impl Supervisor {
 
     /// Tells that a connection attempt failed.
     pub fn handle_connect_failed(&mut self, now: Instant, failure: ConnectFailure) {
+        if self.is_without_network() {
+            return;
+        }
         self.note_bad_server();
         match failure {
             // HL-0136
@@ -228,6 +231,20 @@ impl Supervisor {
 
     /// Tells that the link has ended, be it that it never came up.
     pub fn handle_down(&mut self, now: Instant, reason: DownReason) {
+        if let DownReason::Bye { retry_ms, .. } | DownReason::Refused { retry_ms, .. } = reason
+            && retry_ms > 0
+        {
+            // HL-0134
+            let spread = self.below(self.config.timeout_ms / 4);
+            self.keep_away(now, retry_ms.saturating_add(spread));
+        }
+        if self.config.classic {
+            // HL-0139
+            self.keep_away(now, self.config.timeout_ms.saturating_mul(2));
+        }
+        if self.is_without_network() {
+            return;
+        }
         // HL-0133
         let lasted = matches!(self.state, State::Up { since } if now.since(since) >= u64::from(self.config.timeout_ms) * 3);
         if lasted {
@@ -235,10 +252,6 @@ impl Supervisor {
         } else if !matches!(self.state, State::Up { .. }) {
             self.note_bad_server();
         }
-        let asked = match reason {
-            DownReason::Bye { retry_ms, .. } | DownReason::Refused { retry_ms, .. } => retry_ms,
-            _ => 0,
-        };
         let pause = match reason {
             DownReason::Reset if !self.greeting_again => 0,
             // HL-0131
@@ -246,16 +259,13 @@ impl Supervisor {
             _ => self.backoff(),
         };
         self.greeting_again = reason == DownReason::Reset;
-        if asked > 0 {
-            // HL-0134
-            let spread = self.below(self.config.timeout_ms / 4);
-            self.keep_away(now, asked.saturating_add(spread));
-        }
-        if self.config.classic {
-            // HL-0139
-            self.keep_away(now, self.config.timeout_ms.saturating_mul(2));
-        }
         self.wait(now, pause);
+    }
+
+    /// Whether the network is to be joined before anything else; what ends meanwhile has ended for want of it.
+    fn is_without_network(&self) -> bool {
+        // HL-0138
+        matches!(self.state, State::NetworkDown { .. } | State::Joining)
     }
 
     fn note_bad_server(&mut self) {
