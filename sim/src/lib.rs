@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod library;
 pub mod live;
 pub mod outage;
+pub mod picture;
 pub mod proxy;
 pub mod rng;
 pub mod scenario;

@@ -3,10 +3,14 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use holdline_sim::actor::Profile;
 use holdline_sim::fleet::Outcome;
+use holdline_sim::picture::{self, Recording};
 use holdline_sim::proxy::{self, Options, ProxySpec};
 use holdline_sim::scenario::Scenario;
 use holdline_sim::{library, live, swarm};
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 /// Plays outages against Holdline in virtual time, from a seed, and says what was lost, repeated or reordered.
 #[derive(Debug, Parser)]
@@ -39,6 +43,8 @@ enum Command {
         /// The wire.
         #[arg(long, value_enum, default_value_t = Wire::Native)]
         profile: Wire,
+        #[command(flatten)]
+        pictures: Pictures,
     },
     /// Plays a story in every profile with many seeds, side by side.
     Compare {
@@ -47,6 +53,9 @@ enum Command {
         /// How many seeds.
         #[arg(long, default_value_t = 100)]
         seeds: u64,
+        /// Also draws it, as an SVG file.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
     },
     /// Plays random stories, a seed each. Exit status 1 if native broke the guarantee; the first story that did is shrunk and printed.
     Swarm {
@@ -80,6 +89,20 @@ enum Command {
     },
 }
 
+/// What to keep of a run besides its sums.
+#[derive(Debug, clap::Args)]
+struct Pictures {
+    /// Draws the run into one page for a browser: every device, outage and frame, to zoom and to point at.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Writes everything that happened as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the streams as a capture file for Wireshark.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Wire {
     /// Holdline's own.
@@ -103,21 +126,22 @@ impl From<Wire> for Profile {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result: Result<ExitCode, Box<dyn Error>> = match Arguments::parse().command {
         Command::List => {
             list();
             Ok(ExitCode::SUCCESS)
         }
-        Command::Show { story } => library::load(&story).map(|story| {
+        Command::Show { story } => library::load(&story).map_err(Into::into).map(|story| {
             print!("{}", story.to_toml());
             ExitCode::SUCCESS
         }),
-        Command::Run { story, seed, profile } => library::load(&story).map(|story| run(&story, profile.into(), seed)),
-        Command::Compare { story, seeds } => library::load(&story).map(|story| compare(&story, seeds)),
+        Command::Run { story, seed, profile, pictures } => run(&story, profile.into(), seed, &pictures),
+        Command::Compare { story, seeds, svg } => compare(&story, seeds, svg.as_deref()),
         Command::Swarm { seeds, from, profile } => Ok(swarm(from, seeds, profile.into())),
         Command::Proxy { listen, upstream, api, scenario, seed } => {
             let line = listen.zip(upstream).map(|(listen, upstream)| ProxySpec::new("line", listen, upstream));
-            scenario.map_or(Ok(Vec::new()), |story| library::load(&story).and_then(|story| live::plan(&story))).map(|outages| {
+            let planned = scenario.map_or(Ok(Vec::new()), |story| library::load(&story).and_then(|story| live::plan(&story)));
+            planned.map_err(Into::into).map(|outages| {
                 let api = (api != "none").then_some(api);
                 proxy(Options { api, proxies: line.into_iter().collect(), outages, seed, ..Options::default() })
             })
@@ -171,12 +195,32 @@ fn row(name: &str, outcome: &Outcome) -> String {
     )
 }
 
-fn run(story: &Scenario, profile: Profile, seed: u64) -> ExitCode {
+fn run(named: &str, profile: Profile, seed: u64, pictures: &Pictures) -> Result<ExitCode, Box<dyn Error>> {
+    let story = library::load(named)?;
     println!("{}\n", story.about.trim());
-    let outcome = story.run(profile, seed);
+    let outcome = match pictures {
+        Pictures { html: None, json: None, pcap: None } => story.run(profile, seed),
+        Pictures { html, json, pcap } => {
+            let recording = Recording::play(&story, named, profile, seed);
+            if let Some(file) = html {
+                write(file, recording.html().as_bytes())?;
+            }
+            if let Some(file) = json {
+                write(file, recording.json_lines().as_bytes())?;
+            }
+            if let Some(file) = pcap {
+                write(file, &recording.pcap())?;
+            }
+            recording.outcome().clone()
+        }
+    };
     println!("{HEADER}\n{}", row(profile.name(), &outcome));
     println!("\nseed {seed}, trace {:016x}", outcome.hash);
-    verdict(&outcome)
+    Ok(verdict(&outcome))
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(file, bytes).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn verdict(outcome: &Outcome) -> ExitCode {
@@ -191,13 +235,28 @@ fn verdict(outcome: &Outcome) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn compare(story: &Scenario, seeds: u64) -> ExitCode {
+fn compare(named: &str, seeds: u64, svg: Option<&Path>) -> Result<ExitCode, Box<dyn Error>> {
+    let story = library::load(named)?;
     println!("{}\n\n{seeds} seeds each:\n\n{HEADER}  runs in which the guarantee broke", story.about.trim());
+    let mut columns = Vec::new();
     for profile in Profile::ALL {
-        let total = swarm::play(0..seeds, |seed| story.run(profile, seed), swarm::progress);
+        let pauses = Mutex::new(Vec::new());
+        let play = |seed| {
+            let outcome = story.run(profile, seed);
+            if let Ok(mut pauses) = pauses.lock() {
+                pauses.extend(&outcome.pauses_ms);
+            }
+            outcome
+        };
+        let total = swarm::play(0..seeds, play, swarm::progress);
         println!("{} {:>6}", row(profile.name(), &total.outcome), total.broken.len());
+        let pauses_ms = pauses.into_inner().unwrap_or_default();
+        columns.push(picture::Column { name: profile.name().to_owned(), total: total.outcome, pauses_ms });
     }
-    ExitCode::SUCCESS
+    if let Some(file) = svg {
+        write(file, picture::svg(&story.name, seeds, &columns).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn swarm(from: u64, seeds: u64, profile: Profile) -> ExitCode {

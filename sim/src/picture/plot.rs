@@ -1,0 +1,155 @@
+//! Profiles side by side, as an SVG file.
+
+use crate::fleet::Outcome;
+use std::fmt::Write;
+
+/// What one profile did in all runs of a comparison.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// All runs together.
+    pub total: Outcome,
+    /// Every pause between two links, in milliseconds, in any order.
+    pub pauses_ms: Vec<u64>,
+}
+
+const STYLE: &str = "<style>
+text{font:13px system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}
+.h{font-size:17px;font-weight:600}.t{font-weight:600}.s{fill:#667080;font-size:12px}.r{text-anchor:end}.m{text-anchor:middle}
+.paper{fill:#fff}.rule{stroke:#d9dde3}.c0{fill:#12876f}.c1{fill:#1f5fbf}.c2{fill:#e07b00}.w{stroke:#1b1f24}
+@media (prefers-color-scheme:dark){text{fill:#e4e8ee}.s{fill:#97a1b0}.paper{fill:#14171c}.rule{stroke:#323844}.c0{fill:#41cdb0}.c1{fill:#7fb0ff}.c2{fill:#ffae4a}.w{stroke:#e4e8ee}}
+</style>";
+
+const WIDTH: u32 = 960;
+/// Where bars begin, and how long the longest is.
+const LEFT: f64 = 140.0;
+const BAR: f64 = 250.0;
+
+/// A page of panels: lost, repeated, reordered, bytes for each message, and how long a device was without a link.
+pub fn svg(story: &str, seeds: u64, columns: &[Column]) -> String {
+    let rows = columns.len() as f64;
+    let panel = 52.0 + 26.0 * rows;
+    let height = 70.0 + 2.0 * panel + 70.0 + 54.0 * rows + 40.0;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n\
+         <title>{0}, {seeds} seeds</title>\n{STYLE}\n<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
+         <text class=\"h\" x=\"24\" y=\"34\">{0}</text><text class=\"s\" x=\"24\" y=\"54\">{seeds} seeds in each profile; messages of both directions</text>\n",
+        escaped(story)
+    );
+    let thousandth = |count: u64, of: u64| count as f64 * 1_000.0 / of.max(1) as f64;
+    type Figure<'f> = (&'f str, &'f dyn Fn(&Outcome) -> f64, bool);
+    let figures: [Figure<'_>; 4] = [
+        ("lost, of 1000 sent", &|total| thousandth(total.account.lost, total.account.sent), true),
+        ("repeated, of 1000 sent", &|total| thousandth(total.account.repeated, total.account.sent), true),
+        ("reordered, of 1000 sent", &|total| thousandth(total.account.reordered, total.account.sent), true),
+        ("bytes on the wire for each message", &|total| total.bytes as f64 / total.account.sent.max(1) as f64, false),
+    ];
+    for (index, (title, figure, zero_is_good)) in figures.into_iter().enumerate() {
+        let (left, top) = ((index % 2) as f64 * 480.0, 78.0 + (index / 2) as f64 * panel);
+        bars(&mut out, left, top, title, columns, figure, zero_is_good);
+    }
+    pauses(&mut out, 78.0 + 2.0 * panel + 12.0, columns);
+    out.push_str("</svg>\n");
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+// Writing to a string cannot fail: so the results are not looked at.
+
+fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], figure: &dyn Fn(&Outcome) -> f64, good: bool) {
+    let most = columns.iter().map(|column| figure(&column.total)).fold(0.0, f64::max);
+    let _ = writeln!(out, "<text class=\"t\" x=\"{}\" y=\"{}\">{title}</text>", left + 24.0, top + 14.0);
+    for (row, column) in columns.iter().enumerate() {
+        let value = figure(&column.total);
+        let y = top + 26.0 + 26.0 * row as f64;
+        let length = if most > 0.0 { value / most * BAR } else { 0.0 };
+        let said = if value == 0.0 && good { "none".to_owned() } else { format!("{value:.*}", usize::from(value < 100.0)) };
+        let said = if value > 0.0 && said == "0.0" { "< 0.1".to_owned() } else { said };
+        let _ = writeln!(
+            out,
+            "<text class=\"r\" x=\"{:.1}\" y=\"{:.1}\">{}</text><rect class=\"c{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"16\" rx=\"2\"/>\
+             <text class=\"s\" x=\"{:.1}\" y=\"{:.1}\">{said}</text>",
+            left + LEFT - 10.0,
+            y + 13.0,
+            escaped(&column.name),
+            row % 3,
+            left + LEFT,
+            y,
+            length.max(1.0),
+            left + LEFT + length + 8.0,
+            y + 13.0,
+        );
+    }
+}
+
+/// The shortest and the longest pause of the axis, in milliseconds: four powers of ten.
+const AXIS: (f64, f64) = (10.0, 100_000.0);
+const BINS: usize = 96;
+
+/// How long it took to recover: a distribution for each profile on one logarithmic axis, with median and 99th percentile.
+fn pauses(out: &mut String, top: f64, columns: &[Column]) {
+    let (from, wide) = (LEFT, f64::from(WIDTH) - LEFT - 190.0);
+    let place = |ms: f64| ((ms.clamp(AXIS.0, AXIS.1) / AXIS.0).log10() / (AXIS.1 / AXIS.0).log10()).clamp(0.0, 1.0);
+    let bottom = top + 30.0 + 54.0 * columns.len() as f64;
+    let _ = writeln!(
+        out,
+        "<text class=\"t\" x=\"24\" y=\"{:.1}\">time to recover: from the loss of a link to the next</text>",
+        top + 14.0
+    );
+    for (ms, said) in [(10.0, "10 ms"), (100.0, "100 ms"), (1e3, "1 s"), (1e4, "10 s"), (1e5, "100 s")] {
+        let x = from + place(ms) * wide;
+        let _ = writeln!(
+            out,
+            "<line class=\"rule\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{bottom:.1}\"/><text class=\"s m\" x=\"{x:.1}\" y=\"{:.1}\">{said}</text>",
+            top + 26.0,
+            bottom + 16.0
+        );
+    }
+    for (row, column) in columns.iter().enumerate() {
+        let base = top + 30.0 + 54.0 * (row + 1) as f64 - 8.0;
+        let mut bins = [0u32; BINS];
+        for &pause in &column.pauses_ms {
+            bins[((place(pause as f64) * BINS as f64) as usize).min(BINS - 1)] += 1;
+        }
+        let most = f64::from(bins.iter().copied().max().unwrap_or(0).max(1));
+        let _ = writeln!(out, "<text class=\"r\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>", LEFT - 10.0, escaped(&column.name));
+        let step = wide / BINS as f64;
+        for (bin, &count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let tall = 2.0 + 38.0 * (f64::from(count) / most).sqrt();
+            let x = from + bin as f64 * step;
+            let _ = writeln!(
+                out,
+                "<rect class=\"c{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\"/>",
+                row % 3,
+                base - tall,
+                step - 0.8
+            );
+        }
+        let mut sorted = column.pauses_ms.clone();
+        sorted.sort_unstable();
+        let said = match (sorted.get(sorted.len() / 2), sorted.get(sorted.len() * 99 / 100)) {
+            (Some(&half), Some(&most)) => {
+                let x = from + place(half as f64) * wide;
+                let _ = writeln!(
+                    out,
+                    "<line class=\"w\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{base:.1}\" stroke-width=\"2\"/>",
+                    base - 44.0
+                );
+                [format!("median {}", seconds(half)), format!("99 % {}", seconds(most))]
+            }
+            _ => ["no pauses".to_owned(), String::new()],
+        };
+        for (line, said) in said.iter().enumerate() {
+            let y = base - 20.0 + 16.0 * line as f64;
+            let _ = writeln!(out, "<text class=\"s\" x=\"{:.1}\" y=\"{y:.1}\">{said}</text>", from + wide + 16.0);
+        }
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }
+}

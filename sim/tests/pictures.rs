@@ -1,0 +1,207 @@
+//! What a run leaves behind for people and machines: the page, the lines of JSON, the capture file, the plot.
+
+use holdline_sim::actor::Profile;
+use holdline_sim::fleet::Outcome;
+use holdline_sim::library;
+use holdline_sim::picture::{Column, Kind, Recording, svg};
+use holdline_sim::scenario::Scenario;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const STORY: &str = r#"
+name = "three"
+about = "Three devices, and what happens to them."
+for_ms = 20000
+[fleet]
+devices = 3
+message_every_ms = 500
+[[outage]]
+at_ms = 4000
+for_ms = 5000
+do = "black-hole"
+then = "never"
+[[outage]]
+at_ms = 12000
+for_ms = 1000
+device = 1
+do = "power-cycle"
+[[outage]]
+at_ms = 16000
+for_ms = 500
+do = "server-stop"
+"#;
+
+fn recording(story: &Scenario, profile: Profile) -> Recording {
+    Recording::play(story, "three.toml", profile, 3)
+}
+
+fn three() -> Scenario {
+    Scenario::parse(STORY).expect("a story")
+}
+
+/// The data that the viewer draws.
+fn data(page: &str) -> Value {
+    let begin = page.find(r#"id="data">"#).expect("data") + r#"id="data">"#.len();
+    let end = begin + page[begin..].find("</script>").expect("an end");
+    serde_json::from_str(&page[begin..end]).expect("JSON")
+}
+
+#[test]
+fn recording_a_run_changes_nothing_in_it() {
+    for profile in Profile::ALL {
+        assert_eq!(recording(&three(), profile).outcome().hash, three().run(profile, 3).hash);
+    }
+}
+
+#[test]
+fn every_frame_has_a_kind_and_a_fate_in_every_profile() {
+    for profile in Profile::ALL {
+        let frames = recording(&three(), profile).frames();
+        for kind in [Kind::Hello, Kind::Message, Kind::Keepalive] {
+            assert!(
+                frames.iter().any(|frame| frame.kind == kind && frame.arrived_ms.is_some()),
+                "{profile:?}: no {kind:?} arrived"
+            );
+        }
+        assert_eq!(frames.iter().any(|frame| frame.kind == Kind::Ack), profile != Profile::Classic2019, "{profile:?}");
+        assert!(
+            frames.iter().any(|frame| frame.arrived_ms.is_none() && !frame.under_way),
+            "{profile:?}: the black hole lost nothing"
+        );
+        assert!(frames.iter().all(|frame| frame.arrived_ms.is_none_or(|arrived| arrived >= frame.written_ms)));
+        assert!(frames.iter().all(|frame| frame.arrived_ms.is_none() || frame.got == frame.bytes.len() + 1));
+    }
+}
+
+#[test]
+fn what_native_lost_in_the_cut_is_repeated() {
+    let frames = recording(&three(), Profile::Native).frames();
+    let lost = frames.iter().filter(|frame| frame.kind == Kind::Message && frame.arrived_ms.is_none());
+    let repeated = lost.filter(|frame| frame.repeated_by.is_some_and(|index| frames[index].bytes.ends_with(b".")));
+    assert!(repeated.count() > 0);
+}
+
+#[test]
+fn the_page_has_every_lane_and_outage() {
+    let data = data(&recording(&three(), Profile::Native).html());
+    assert_eq!(data["lanes"], serde_json::json!(["server", "device-0", "device-1", "device-2"]));
+    let spans = |number: usize| data["outages"][number]["spans"].clone();
+    assert_eq!(data["outages"][0]["name"], "black-hole");
+    assert_eq!(spans(0), serde_json::json!([[1, 4_000, 9_000], [2, 4_000, 9_000], [3, 4_000, 9_000]]));
+    assert_eq!(spans(1), serde_json::json!([[2, 12_000, 13_000]]));
+    assert_eq!(spans(2), serde_json::json!([[0, 16_000, 16_500]]));
+    let columns =
+        ["at", "after", "lane", "way", "kind", "stream", "text"].map(|name| data["frames"][name].as_array().map_or(0, Vec::len));
+    assert!(columns[0] > 500 && columns.iter().all(|&length| length == columns[0]), "{columns:?}");
+    for lane in 1..4 {
+        let bars = data["bars"][lane].as_array().expect("bars");
+        assert!(bars.iter().any(|bar| bar[2] == 2 && bar[3] != ""), "a link of lane {lane} goes up, and down for a reason");
+    }
+}
+
+#[test]
+fn a_clone_has_a_lane_of_its_own() {
+    let mut story = three();
+    story.outages = library::load("cloned-id").expect("a story").outages;
+    for entry in &mut story.outages {
+        (entry.at_ms, entry.for_ms) = (2_000, 3_000);
+    }
+    let data = data(&recording(&story, Profile::Native).html());
+    assert!(
+        data["lanes"].as_array().is_some_and(|lanes| lanes.iter().any(|lane| lane == "device-0 (clone)")),
+        "{}",
+        data["lanes"]
+    );
+}
+
+#[test]
+fn the_page_asks_for_nothing_from_outside() {
+    let page = recording(&three(), Profile::Native).html();
+    for outside in ["http://", "https://", "src=", "<link", "@import", "url(", "fetch(", "XMLHttpRequest", "{{data}}"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let mut story = three();
+    story.name = "</title><script>alert(1)</script>{{data}}".into();
+    story.about = "</script><img src=x onerror=alert(2)>".into();
+    let page = recording(&story, Profile::Native).html();
+    assert_eq!(page.matches("<script").count(), 2, "ours");
+    assert!(!page.contains("<img") && !page.contains("<script>alert"));
+    assert_eq!(data(&page)["about"], story.about);
+    let drawn = svg(&story.name, 1, &[]);
+    assert!(!drawn.contains("<script"));
+}
+
+#[test]
+fn json_lines_tell_the_whole_run() {
+    let text = recording(&three(), Profile::Native).json_lines();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!((&lines[0]["story"], &lines[0]["seed"]), (&"three".into(), &3.into()));
+    assert_eq!(lines[0]["outages"][1]["do"], "power-cycle");
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut written = 0;
+    for line in &lines[1..] {
+        assert!(line["at_ms"].is_u64(), "{line}");
+        *seen.entry(line["what"].as_str().expect("what")).or_default() += 1;
+        if line["what"] == "written" {
+            written += line["length"].as_u64().expect("length");
+        }
+    }
+    for what in ["asked", "opened", "failed", "written", "arrived", "closed", "power", "up", "down", "outage"] {
+        assert!(seen.contains_key(what), "{what}: {seen:?}");
+    }
+    assert_eq!(seen["outage"], 2 * (3 + 1 + 1));
+    assert_eq!(written, recording(&three(), Profile::Native).outcome().bytes);
+}
+
+#[test]
+fn the_capture_file_is_tcp_with_numbers_that_follow_each_other() {
+    let recording = recording(&three(), Profile::Native);
+    let file = recording.pcap();
+    assert_eq!((&file[..4], file[20]), (&[0xd4, 0xc3, 0xb2, 0xa1][..], 101));
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four")) as usize;
+    let (mut at, mut before, mut payload) = (24, (0, 0), 0);
+    let mut next: BTreeMap<(Vec<u8>, Vec<u8>), u32> = BTreeMap::new();
+    while at < file.len() {
+        let stamp = (word(at), word(at + 4));
+        assert!(stamp >= before, "time goes on");
+        before = stamp;
+        let length = word(at + 8);
+        let packet = &file[at + 16..at + 16 + length];
+        assert_eq!((sum(&packet[..20]), usize::from(packet[2]) << 8 | usize::from(packet[3])), (0xffff, length));
+        let flow = ([&packet[12..16], &packet[20..22]].concat(), [&packet[16..20], &packet[22..24]].concat());
+        let number = u32::from_be_bytes(packet[24..28].try_into().expect("four"));
+        let (flags, data) = (packet[33], length as u32 - 40);
+        let expected = next.entry(flow).or_default();
+        if flags & 4 == 0 {
+            assert_eq!(number, *expected);
+            *expected = number + data + u32::from(flags & 3 != 0);
+        }
+        payload += u64::from(data);
+        at += 16 + length;
+    }
+    assert_eq!((at, payload), (file.len(), recording.outcome().bytes));
+}
+
+/// The Internet checksum of a header that carries its own: all ones if it is right.
+fn sum(header: &[u8]) -> u32 {
+    let sum: u32 = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    (sum & 0xffff) + (sum >> 16)
+}
+
+#[test]
+fn the_plot_names_every_profile_and_says_none_where_there_is_none() {
+    let column = |name: &str, lost, pauses_ms: &[u64]| {
+        let mut total = Outcome::default();
+        (total.account.sent, total.account.lost) = (1_000, lost);
+        Column { name: name.into(), total, pauses_ms: pauses_ms.to_vec() }
+    };
+    let drawn = svg("half-open-server", 10, &[column("native", 0, &[40, 1_000]), column("classic-2020", 12, &[])]);
+    for text in [">native<", ">classic-2020<", ">12.0<", ">none<", "median 1.0 s", ">no pauses<"] {
+        assert!(drawn.contains(text), "{text}");
+    }
+    assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"));
+}
