@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
-#[ignore = "the code does not cite SPEC.md yet"]
 fn every_must_is_cited_by_code_and_by_a_test() {
     let spec = specification();
     let exemptions =
