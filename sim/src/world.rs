@@ -229,11 +229,6 @@ impl<M: Machine> World<M> {
         self.trace.kept()
     }
 
-    /// Takes what was kept.
-    pub fn take_recorded(&mut self) -> Vec<Traced> {
-        self.trace.take_kept()
-    }
-
     /// Notes something in the trace that the world does not see by itself.
     pub fn note(&mut self, node: NodeId, text: &str) {
         self.trace.note(self.now, node, text);
