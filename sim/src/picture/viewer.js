@@ -27,7 +27,7 @@ steps.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
 const devices = run.lanes.length - 1;
 
 const canvas = element("lanes"), overview = element("overview");
-const view = { from: 0, to: run.shownMs, top: 0, lane: devices <= 3 ? 130 : devices <= 12 ? 64 : 17, chosen: -1 };
+const view = { from: 0, to: run.shownMs, top: 0, lane: 0, chosen: -1 };
 let width = 0, height = 0, colour = {}, small = null;
 
 const x = at => GUTTER + (at - view.from) / (view.to - view.from) * (width - GUTTER);
@@ -66,6 +66,8 @@ function resize() {
   for (const name of ["paper", "panel", "ink", "soft", "line", "stripe", "outage", "lost", "again", ...STATES, ...KINDS])
     colour[name] = style.getPropertyValue("--" + name).trim();
   small = null;
+  // A few devices share the height; of many, each gets a line.
+  if (!view.lane && height > 0) view.lane = Math.max(17, Math.min(420, Math.floor((height - AXIS - SERVER) / Math.max(1, devices))));
   redraw();
 }
 
@@ -92,9 +94,10 @@ function draw() {
   for (const lane of visible) drawBars(c, lane);
   drawOutages(c, visible);
   for (const lane of visible) drawFrames(c, lane);
+  outageNames(c);
   c.restore();
   c.save(); c.beginPath(); c.rect(GUTTER, AXIS, width - GUTTER, SERVER); c.clip();
-  drawServer(c); drawOutages(c, [0]);
+  drawServer(c); drawOutages(c, [0]); outageNames(c);
   c.restore();
   labels(c, visible);
 }
@@ -157,7 +160,6 @@ function bars(c, lane, y, tall) {
 /** Outages, shaded over all lanes they concern; neighbours that share one get one label. */
 function drawOutages(c, lanes) {
   const shown = new Set(lanes);
-  c.font = "600 11px system-ui, sans-serif"; c.textAlign = "left"; c.textBaseline = "top";
   run.outages.forEach(outage => {
     let before = null;
     for (const [lane, from, to] of outage.spans) {
@@ -170,13 +172,17 @@ function drawOutages(c, lanes) {
       pending.push([outage.name, Math.max(GUTTER, left) + 4, Math.max(y, lane ? AXIS + SERVER : AXIS) + 3]);
     }
   });
+}
+const pending = [];
+
+function outageNames(c) {
+  c.font = "600 11px system-ui, sans-serif"; c.textAlign = "left"; c.textBaseline = "top";
   for (const [name, px, y] of pending.splice(0)) {
     const wide = c.measureText(name).width;
     c.globalAlpha = 0.85; c.fillStyle = colour.paper; c.fillRect(px - 2, y - 1, wide + 4, 14); c.globalAlpha = 1;
     c.fillStyle = colour.outage; c.fillText(name, px, y);
   }
 }
-const pending = [];
 
 function drawFrames(c, lane) {
   const list = byLane[lane], at = i => frames.at[i];

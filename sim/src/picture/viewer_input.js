@@ -24,8 +24,8 @@ const escape = text => String(text).replace(/[&<>"]/g, letter => ({ "&": "&amp;"
 function fate(i) {
   const after = frames.after[i], part = partly.get(i);
   let said = after >= 0 ? `arrived after ${after} ms` : after === -2 ? "on its way when the run ended" : part ? `<b class="bad">lost in a cut</b>: ${part[0]} of ${part[1]} bytes arrived` : '<b class="bad">lost in a cut</b>';
-  if (copyOf.has(i)) said += `; a repeat of ${seconds(frames.at[copyOf.get(i)])}`;
-  if (copiedBy.has(i)) said += `; repeated at ${seconds(frames.at[copiedBy.get(i)])}`;
+  if (copyOf.has(i)) said += `; sent before at ${seconds(frames.at[copyOf.get(i)])}`;
+  if (copiedBy.has(i)) said += `; sent again at ${seconds(frames.at[copiedBy.get(i)])}`;
   return said;
 }
 function describe(i) {
@@ -142,10 +142,10 @@ element("copy").addEventListener("click", () => navigator.clipboard?.writeText(r
 const sums = [["sent", count(run.sent)], ["delivered", count(run.delivered)], ["lost", count(run.lost), run.lost], ["repeated", count(run.repeated), run.repeated], ["reordered", count(run.reordered), run.reordered],
   ["links", count(run.links)], ["longest pause", (run.pauseMs / 1000).toFixed(1) + " s"], ["bytes/message", (run.bytes / Math.max(1, run.sent)).toFixed(1)]];
 element("sums").innerHTML = `<tr>${sums.map(([name]) => `<th scope="col">${name}</th>`).join("")}</tr><tr>${sums.map(([, value, bad]) => `<td${bad ? ' class="bad"' : ""}>${value}</td>`).join("")}</tr>`;
-element("verdict").innerHTML = run.violations.length ? `<span class="bad" title="${escape(run.violations.slice(0, 20).join("\n"))}">✗ The guarantee was broken: ${escape(run.violations[0])}${run.violations.length > 1 ? ` … (${run.violations.length})` : ""}</span>` : '<span class="good">✓ The guarantee held.</span>';
+element("verdict").innerHTML = run.violations.length ? `<span class="bad" title="${escape(run.violations.slice(0, 20).join("\n"))}">✗ The guarantee was broken: ${escape(run.violations[0])}${run.violations.length > 1 ? ` … (${run.violations.length})` : ""}</span>` : `<span class="good">✓ The guarantee held${run.lost ? ": what is lost, its sender lost with its memory, or said so" : ""}.</span>`;
 if (run.endMs > run.shownMs) element("verdict").innerHTML += `<br><small>Quiet from ${seconds(run.shownMs, 1000)} to ${seconds(run.endMs, 1000)}: not shown.</small>`;
 element("legend").innerHTML = [...KINDS.slice(1, 6).reverse(), "keepalive", "lost", "again", "up", "greeting", "connecting", "outage"]
-  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "repeat", lost: "✕ lost in a cut", up: "link up" }[name] || name}</span>`).join("");
+  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "sent again", lost: "✕ lost in a cut", up: "link up" }[name] || name}</span>`).join("");
 element("outages").open = run.outages.length <= 3;
 element("outages").querySelector("summary").textContent = `${run.outages.length} outage${run.outages.length === 1 ? "" : "s"}`;
 element("outages").querySelector("table").innerHTML = "<tr><th>outage<th>at<th>for<th>whom<th>how</tr>" + run.outages.map(outage =>
@@ -155,6 +155,7 @@ element("outages").addEventListener("toggle", resize);
 if (!lost.length) for (const id of ["previous", "next"]) element(id).disabled = true;
 
 function read() {
+  if (!view.lane) return;
   const told = new URLSearchParams(location.hash.slice(1)), number = name => told.has(name) && Number.isFinite(+told.get(name)) ? +told.get(name) : null;
   if (number("lane") !== null) view.lane = Math.max(5, Math.min(400, number("lane")));
   if (number("from") !== null && number("to") !== null) set(number("from"), number("to"));
