@@ -22,7 +22,7 @@ pub enum Event {
     /// The peer's sending stream begins anew: it restarted without memory of the session.
     PeerReset,
     /// Messages of the peer are lost for good: this side had accepted them before, and lost the memory of it (a restored
-    /// backup), or the peer dropped them by policy.
+    /// backup), or the peer dropped them by policy. From 1 on: this side's store knows nothing of the peer's stream.
     LostIncoming {
         /// The first number lost.
         from: u64,

@@ -10,6 +10,7 @@ on_both_sides!(
     a_base_that_moved_over_messages_that_wait_here_loses_none,
     a_receiver_without_memory_takes_the_stream_up_where_it_is,
     a_receiver_that_knew_another_epoch_reports_the_reset,
+    a_store_that_knows_nothing_of_a_stream_misses_what_is_behind_its_base,
     a_message_of_an_earlier_epoch_cannot_move_the_cursor,
     a_sender_prunes_what_was_seen_and_sends_the_rest,
     a_sender_told_of_messages_that_it_forgot_begins_a_new_epoch,
@@ -114,6 +115,25 @@ fn a_receiver_that_knew_another_epoch_reports_the_reset<R: Greets>() {
     lone.hears("M1 first\n");
     assert_eq!(lone.app.got, ["first"]);
     assert_eq!(frames(&mut lone), ["A1"]);
+}
+
+// HL-0159
+fn a_store_that_knows_nothing_of_a_stream_misses_what_is_behind_its_base<R: Greets>() {
+    for memory in [Snapshot { epoch: 101, ..Snapshot::default() }, knows_three()] {
+        for keeps in [Keeps::Seen, Keeps::Both] {
+            let mut lone = Lone::<R>::restored(config(|c| c.keeps(keeps)), memory, &[]);
+            lone.meet("epoch=6 base=2");
+            assert_eq!(reports(&mut lone).last(), Some(&Event::LostIncoming { from: 1, to: 2 }));
+            lone.hears("M3 next\n");
+            assert_eq!(lone.app.got, ["next"]);
+        }
+        let mut lone = Lone::<R>::restored(config(|c| c.keeps(Keeps::Sent)), memory, &[]);
+        lone.meet("epoch=6 base=2");
+        assert!(!reports(&mut lone).iter().any(|event| matches!(event, Event::LostIncoming { .. })));
+    }
+    let mut lone = Lone::<R>::new(durable());
+    lone.meet("epoch=6 base=0");
+    assert_eq!(reports(&mut lone), []);
 }
 
 // HL-0074

@@ -556,8 +556,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
             && let Some(stream) = self.link.adopt.take()
         {
             // HL-0059
-            let told = self.receiving.adopt(stream);
-            self.events.tell_incoming(told);
+            self.adopt(stream);
             self.go_up();
         }
         Ok(Some(body))
@@ -691,8 +690,7 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
         self.sending.contacted = true;
         self.sending.peer_boot = terms.boot;
-        let told = self.receiving.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
-        self.events.tell_incoming(told);
+        self.adopt(Stream { epoch: terms.epoch, base: terms.base, sum: terms.base_sum });
         self.link.phase = Phase::Up;
         self.link.progress = now;
         self.link.due.add(Due::GREETING);
@@ -714,6 +712,18 @@ impl<R: Role, O: Outbox> Session<R, O> {
             self.events.waiting |= Events::ACKED;
         }
         told
+    }
+
+    fn adopt(&mut self, stream: Stream) {
+        let known = self.receiving.epoch;
+        if known != 0 && known != stream.epoch {
+            // HL-0073
+            self.events.waiting |= Events::RESET;
+        }
+        if let Some(lost) = self.receiving.adopt(stream, self.config.get().keeps.seen()) {
+            self.events.incoming = lost;
+            self.events.waiting |= Events::INCOMING;
+        }
     }
 
     fn go_up(&mut self) {
@@ -738,12 +748,13 @@ impl<R: Role, O: Outbox> Session<R, O> {
 impl Events {
     const DOWN: u8 = 1;
     const OUTGOING: u8 = 2;
-    const INCOMING: u8 = 4;
-    const UP: u8 = 8;
-    const ACKED: u8 = 16;
-    const BLOCKED: u8 = 32;
+    const RESET: u8 = 4;
+    const INCOMING: u8 = 8;
+    const UP: u8 = 16;
+    const ACKED: u8 = 32;
+    const BLOCKED: u8 = 64;
     /// These must be told before the next line is read.
-    const URGENT: u8 = Self::DOWN | Self::OUTGOING | Self::INCOMING | Self::UP;
+    const URGENT: u8 = Self::DOWN | Self::OUTGOING | Self::RESET | Self::INCOMING | Self::UP;
     /// Stands where none waits.
     const NONE: Event = Event::PeerReset;
 
@@ -768,13 +779,6 @@ impl Events {
         self.waiting |= Self::DOWN;
     }
 
-    fn tell_incoming(&mut self, event: Option<Event>) {
-        if let Some(event) = event {
-            self.incoming = event;
-            self.waiting |= Self::INCOMING;
-        }
-    }
-
     /// The next one, where `acked` is how far the peer has accepted by now.
     fn take(&mut self, acked: u64) -> Option<Event> {
         let next = self.waiting & self.waiting.wrapping_neg();
@@ -782,6 +786,7 @@ impl Events {
         let kept = match next {
             0 => return None,
             Self::DOWN => return Some(Event::Down(mem::replace(&mut self.down, DownReason::Closed))),
+            Self::RESET => return Some(Event::PeerReset),
             Self::UP => return Some(Event::Up { resumed: self.resumed }),
             Self::ACKED => return Some(Event::Acked(acked)),
             Self::OUTGOING => &mut self.outgoing,

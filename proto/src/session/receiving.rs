@@ -64,13 +64,14 @@ impl Receiving {
         self.summed.then_some(self.accepted_sum)
     }
 
-    /// Applies the receiver's rows of the cursor table.
-    pub(crate) fn adopt(&mut self, stream: Stream) -> Option<Event> {
+    /// Applies the receiver's rows of the cursor table, and tells what is lost by them. `keeps`: this side's cursor survives its
+    /// restarts.
+    pub(crate) fn adopt(&mut self, stream: Stream, keeps: bool) -> Option<Event> {
         if stream.epoch != self.epoch {
             // HL-0072, HL-0073
-            let known = self.epoch != 0;
             *self = Self::restore(stream.epoch, stream.base, stream.sum);
-            return known.then_some(Event::PeerReset);
+            // HL-0159
+            return (keeps && stream.base > 0).then_some(Event::LostIncoming { from: 1, to: stream.base });
         }
         if let Some(skipped @ 1..) = ahead(stream.base, self.accepted) {
             // HL-0071
