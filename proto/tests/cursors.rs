@@ -294,6 +294,18 @@ fn the_same_boot_has_forgotten_nothing<R: Greets>() {
     assert_eq!(frames(&mut lone), ["M3 three"]);
 }
 
+// HL-0160: rows 5 and 6 need no welcome of this side where the peer has named the stream.
+#[test]
+fn a_server_whose_welcome_never_left_is_contacted_by_a_hello_that_names_its_stream() {
+    let restored = Snapshot { epoch: 101, ..Snapshot::default() };
+    let mut server = Lone::<Server>::restored(skipping(), restored, &["one", "two"]);
+    server.hears_of_hello("peer=101 seen=1");
+    server.cut();
+    assert!(server.session.snapshot().contacted);
+    server.meet("boot=2 peer=0 seen=0");
+    assert_eq!(reports(&mut server).last(), Some(&Event::PeerForgot { from: 2, to: 2, dropped: true }));
+}
+
 // HL-0075, HL-0076
 fn bsum_and_sum_are_said_by_those_who_have_them<R: Greets>() {
     let mut lone = Lone::<R>::new(T());

@@ -73,6 +73,8 @@ impl<O: Outbox> Sending<O> {
     /// Applies the sender's rows of the cursor table. `fresh` becomes the epoch where a new one is needed.
     pub(crate) fn learn(&mut self, report: Report, policy: OnForgotten, fresh: u64) -> Option<Event> {
         if report.epoch == self.epoch {
+            // HL-0160: who names this stream has taken it up.
+            self.contacted = true;
             let Some(seen) = ahead(report.seen, self.acked) else {
                 // HL-0065
                 return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });

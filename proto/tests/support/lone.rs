@@ -203,6 +203,16 @@ impl Lone<Server> {
         self.admit_unread();
     }
 
+    /// Takes a hello, and gets no chance to answer.
+    pub fn hears_of_hello(&mut self, changes: &str) {
+        let line = format!("{}\n", changed(HELLO, changes));
+        let Ok(Some((Greeting::Native(hello), _))) = Greeting::read(line.as_bytes(), false) else {
+            panic!("no hello: {line}");
+        };
+        let fresh = self.next_fresh();
+        self.session.handle_hello(self.now, fresh, &hello);
+    }
+
     /// Reads the hello from what was not taken.
     pub fn admit_unread(&mut self) {
         let bytes = std::mem::take(&mut self.unread);
