@@ -30,7 +30,8 @@ pub(crate) fn client_input(data: &[u8]) {
     let mut run = Run::new(Client { id: ClientId::new("dev").expect("a valid id") }, how);
     run.session.handle_connected(run.now, 77);
     run.speaks();
-    let welcome = if how.greeted { [WELCOME, b"\n"].concat() } else { Vec::new() };
+    let named: &[u8] = if how.check { b" link=77\n" } else { b"\n" };
+    let welcome = if how.greeted { [WELCOME, named].concat() } else { Vec::new() };
     run.hears(&how.sealed(&[&welcome[..], bytes].concat()));
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn greeting(data: &[u8]) {
             server.session.handle_hello(server.now, 77, &hello);
             let welcome = server.speaks();
             let mut client = Run::new(Client { id: ClientId::new(hello.client).expect("checked") }, how);
-            client.session.handle_connected(client.now, 78);
+            client.session.handle_connected(client.now, hello.terms.link);
             client.speaks();
             client.hears(&welcome);
             assert!(
@@ -262,6 +263,7 @@ fn peer() -> Terms {
         timeout_ms: 600,
         window: 3,
         max_line: 200,
+        link: 0,
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Terms {
     pub window: u16,
     /// The longest line that the speaker can receive, in bytes without LF.
     pub max_line: u32,
+    /// On a stream with checks the client's random number for this link, which the welcome repeats; else 0.
+    pub link: u64,
 }
 
 /// A native client's first line.
@@ -245,13 +247,13 @@ const NATIVE: &[u8] = b"HOLD/1 ";
 
 // HL-0016
 /// The keys of a hello or welcome in the order of the grammar, and `client`, which only a hello has.
-const KEYS: &[u8] = b"boot epoch base peer seen keeps timeout window max bsum sum held client";
+const KEYS: &[u8] = b"boot epoch base peer seen keeps timeout window max bsum sum held link client";
 const KEEPS: usize = 5;
-const CLIENT: usize = 12;
-/// All but the sums, `held` and `client`.
+const CLIENT: usize = 13;
+/// All up to `max`.
 const REQUIRED: u16 = 0b1_1111_1111;
 /// The range of each value; `keeps` counts as its place among the words.
-const LEAST: [u8; CLIENT] = [0, 1, 0, 0, 0, 0, TIMEOUT_MIN_MS as u8, 1, LINE_MIN as u8, 0, 0, 0];
+const LEAST: [u8; CLIENT] = [0, 1, 0, 0, 0, 0, TIMEOUT_MIN_MS as u8, 1, LINE_MIN as u8, 0, 0, 0, 1];
 const GREATEST: [u64; CLIENT] = [
     u64::MAX,
     u64::MAX,
@@ -265,6 +267,7 @@ const GREATEST: [u64; CLIENT] = [
     u32::MAX as u64,
     u32::MAX as u64,
     u16::MAX as u64,
+    u64::MAX,
 ];
 
 /// Writes a hello (with a client id) or a welcome (without).
@@ -293,6 +296,9 @@ pub(crate) fn write_terms(writer: &mut Writer<'_>, client: Option<&[u8]>, terms:
     }
     if terms.held > 0 {
         field(writer, 11, terms.held.into());
+    }
+    if terms.link > 0 {
+        field(writer, 12, terms.link);
     }
     writer.end()
 }
@@ -335,7 +341,7 @@ fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)
     if given & REQUIRED != REQUIRED || (with_client && client.is_none()) {
         return None;
     }
-    let [boot, epoch, base, peer, seen, keeps, timeout, window, max_line, base_sum, seen_sum, held] = values;
+    let [boot, epoch, base, peer, seen, keeps, timeout, window, max_line, base_sum, seen_sum, held, link] = values;
     let sum = |place: usize, sum: u64| (given & 1 << place != 0).then_some(sum as u32);
     let terms = Terms {
         boot,
@@ -350,6 +356,7 @@ fn parse_terms(fields: &[u8], with_client: bool) -> Option<(Option<&str>, Terms)
         timeout_ms: timeout as u32,
         window: window as u16,
         max_line: max_line as u32,
+        link,
     };
     Some((client, terms))
 }

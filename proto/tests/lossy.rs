@@ -2,7 +2,7 @@
 mod support;
 
 use holdline_proto::{Client, DownReason, Event, Greeting, RefusalCode, Server, ValidConfig};
-use support::{Greets, HELLO, Lone, Pair, WELCOME, changed, checked, config};
+use support::{Greets, HELLO, Lone, Pair, WELCOME, changed, checked, config, field};
 
 on_both_sides!(
     a_gap_is_asked_for_once_and_what_does_not_fit_is_dropped,
@@ -201,8 +201,43 @@ fn a_client_that_waits_for_the_welcome_ignores_what_is_none() {
     }
     client.hears("\nno check at all\n");
     assert_eq!(client.app.news(), []);
-    client.hears_line(WELCOME);
+    client.hears_line(&client.welcome(""));
     assert_eq!(client.app.news(), [Event::Up { resumed: false }]);
+}
+
+// HL-0161, HL-0162
+#[test]
+fn a_hello_names_its_link_and_the_welcome_repeats_it() {
+    let mut client = Lone::<Client>::new(with_check());
+    let link = |line: &str| field(line.split('*').next().unwrap_or_default(), "link").map(str::to_owned);
+    let links = [(); 2].map(|()| {
+        client.connect();
+        link(&client.greeting).expect("the link has a name")
+    });
+    assert_ne!(links[0], links[1]);
+    for link_of_hello in ["7", "18446744073709551615"] {
+        let mut server = Lone::<Server>::new(with_check());
+        server.admit(&changed(HELLO, &format!("link={link_of_hello}")));
+        assert_eq!(link(&server.greeting).as_deref(), Some(link_of_hello));
+        let mut server = Lone::<Server>::new(config(|c| c));
+        server.admit(&changed(HELLO, &format!("link={link_of_hello}")));
+        assert_eq!(link(&server.greeting), None);
+    }
+}
+
+// HL-0163
+#[test]
+fn a_welcome_for_another_link_is_not_taken() {
+    let mut client = Lone::<Client>::new(with_check());
+    client.connect();
+    let of_the_link_before = client.welcome("");
+    client.connect();
+    for stale in [of_the_link_before.as_str(), WELCOME] {
+        client.hears_line(stale);
+        assert_eq!((client.app.news().as_slice(), client.says().as_str()), (&[][..], ""));
+    }
+    client.hears_line(&client.welcome(""));
+    assert!(client.session.is_up());
 }
 
 // HL-0101

@@ -65,7 +65,8 @@ pub(crate) struct Link {
     pub(crate) blocked_told: bool,
     pub(crate) peer_window: u16,
     pub(crate) timeout_ms: u32,
-    /// A random number of the caller's, for a new epoch should one be needed.
+    /// A random number of the caller's, for a new epoch should one be needed. A server goes on to keep the client's, which names
+    /// the link on a stream with checks.
     pub(crate) fresh: u64,
     /// The time of the last input.
     pub(crate) clock: Instant,

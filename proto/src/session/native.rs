@@ -102,6 +102,7 @@ impl<O: Outbox> Session<Server, O> {
         self.link.adopt = Some(Stream { epoch: hello.terms.epoch, base: hello.terms.base, sum: hello.terms.base_sum });
         self.learn(&hello.terms);
         self.sending.peer_boot = hello.terms.boot;
+        self.link.fresh = hello.terms.link;
     }
 }
 
@@ -493,6 +494,8 @@ impl<R: Role, O: Outbox> Session<R, O> {
             timeout_ms: self.link.timeout_ms,
             window: config.window,
             max_line: config.max_line,
+            // HL-0161, HL-0162
+            link: if config.check { self.link.fresh } else { 0 },
         }
     }
 
@@ -665,7 +668,13 @@ impl<R: Role, O: Outbox> Session<R, O> {
 
     fn handle_answer(&mut self, now: Instant, line: &[u8]) -> Result<(), PeerFault> {
         match Answer::parse(line)? {
-            Answer::Welcome(fields) => self.handle_welcome(now, &parse_welcome(fields)?),
+            Answer::Welcome(fields) => {
+                let terms = parse_welcome(fields)?;
+                // HL-0163
+                if !self.config.get().check || terms.link == self.link.fresh {
+                    self.handle_welcome(now, &terms);
+                }
+            }
             // HL-0156
             Answer::Refusal { code, retry_ms } => self.end_link(DownReason::Refused { code, retry_ms }, None),
             // On a lossy stream it is what was left of the link before.

@@ -22,7 +22,7 @@ fn terms() -> impl Strategy<Value = Terms> {
         let epoch = epoch.max(1);
         // What is said of the own stream follows from what is kept, and of the other from whether it is known.
         let base_sum = keeps.sent().then_some(base_sum);
-        Terms { boot, epoch, base, base_sum, peer, seen, held: 0, seen_sum, keeps, timeout_ms, window, max_line }
+        Terms { boot, epoch, base, base_sum, peer, seen, held: 0, seen_sum, keeps, timeout_ms, window, max_line, link: 0 }
     })
 }
 
@@ -109,7 +109,7 @@ proptest! {
         let mut client = native::Session::restore(role, config_of(&terms, check), terms.boot, snapshot_of(&terms), outbox);
         client.handle_connected(Instant::from_millis(0), 1);
         let bytes = said(&mut client);
-        let whole = (Greeting::Native(Hello { client: &name, terms }), bytes.len());
+        let whole = (Greeting::Native(Hello { client: &name, terms: Terms { link: u64::from(check), ..terms } }), bytes.len());
         prop_assert_eq!(Greeting::read(&bytes, check), Ok(Some(whole)));
     }
 

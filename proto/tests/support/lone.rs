@@ -45,7 +45,7 @@ impl Greets for Client {
 
     fn greet(lone: &mut Lone<Self>, changes: &str) {
         lone.connect();
-        lone.hears_line(&changed(WELCOME, changes));
+        lone.hears_line(&lone.welcome(changes));
     }
 }
 
@@ -192,6 +192,13 @@ impl Lone<Client> {
         self.session.handle_connected(self.now, fresh);
         self.said.clear();
         self.greeting = self.says();
+    }
+
+    /// [`WELCOME`] with these changes, as the answer to the hello said last.
+    pub fn welcome(&self, changes: &str) -> String {
+        let hello = self.greeting.split('*').next().unwrap_or_default();
+        let link = field(hello, "link").map(|link| format!(" link={link}")).unwrap_or_default();
+        changed(WELCOME, &format!("{changes}{link}"))
     }
 }
 

@@ -132,6 +132,7 @@ pub fn terms() -> Terms {
         timeout_ms: 2_000,
         window: 16,
         max_line: 4_096,
+        link: 0,
     }
 }
 
