@@ -14,7 +14,7 @@ pub fn plan(scenario: &Scenario) -> Result<Vec<Live>, ScenarioError> {
     let mut plan = Vec::new();
     for (index, entry) in scenario.outages.iter().enumerate() {
         let at = Duration::from_millis(entry.at_ms.into());
-        let lasts = Some(Duration::from_millis(entry.for_ms.into()));
+        let lasts = Duration::from_millis(entry.for_ms.into());
         let acts = acts(&entry.outage).map_err(|error| scenario.wrong(&format!("outage {}: {error}", index + 1)))?;
         let Some((during, after)) = acts else {
             let name = entry.outage.name();
@@ -22,8 +22,8 @@ pub fn plan(scenario: &Scenario) -> Result<Vec<Live>, ScenarioError> {
                 scenario.wrong(&format!("outage {} (`{name}`) does not happen on the way, so a proxy cannot do it", index + 1))
             );
         };
-        plan.extend(during.into_iter().map(|act| Live { at, act, lasts, proxy: None }));
-        let over = at + lasts.unwrap_or_default();
+        plan.extend(during.into_iter().map(|act| Live { at, act, lasts: Some(lasts), proxy: None }));
+        let over = at + lasts;
         plan.extend(after.into_iter().map(|act| Live { at: over, act, lasts: None, proxy: None }));
     }
     Ok(plan)
