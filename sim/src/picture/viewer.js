@@ -67,8 +67,10 @@ function resize() {
     colour[name] = style.getPropertyValue("--" + name).trim();
   small = null;
   // A few devices share the height; of many, each gets a line.
-  if (!view.lane && height > 0) view.lane = Math.max(17, Math.min(420, Math.floor((height - AXIS - SERVER) / Math.max(1, devices))));
-  redraw();
+  if (!view.lane && height > 0) view.lane = Math.max(17, Math.min(320, Math.floor((height - AXIS - SERVER) / Math.max(1, devices))));
+  // At once: a canvas that has a new size is blank, and would be shown so for a frame.
+  draw();
+  drawOverview();
 }
 
 let asked = false;
@@ -177,8 +179,13 @@ const pending = [];
 
 function outageNames(c) {
   c.font = "600 11px system-ui, sans-serif"; c.textAlign = "left"; c.textBaseline = "top";
-  for (const [name, px, y] of pending.splice(0)) {
+  const taken = [];
+  for (const [name, px, first] of pending.splice(0)) {
     const wide = c.measureText(name).width;
+    // A name that would cover another goes below it, twice at most; then the shade, the pointer and the list have to tell.
+    const y = [0, 14, 28].map(down => first + down).find(y => !taken.some(([tx, ty, tw]) => Math.abs(ty - y) < 14 && px < tx + tw + 6 && tx < px + wide + 6));
+    if (y === undefined) continue;
+    taken.push([px, y, wide]);
     c.globalAlpha = 0.85; c.fillStyle = colour.paper; c.fillRect(px - 2, y - 1, wide + 4, 14); c.globalAlpha = 1;
     c.fillStyle = colour.outage; c.fillText(name, px, y);
   }
