@@ -4,19 +4,19 @@
 //! takes a seat under the same lock under which it saw that it has to wait; so no wake-up is lost. A seat is kept until the
 //! call is over or dropped; so what concerns a waiting call is never forgotten, and nothing of it stays behind.
 
+mod driving;
+mod waiting;
+
 use crate::error::{Closed, WriteError};
-use crate::report::What;
 use crate::sync::{Mutex, MutexGuard, lock};
-use holdline_proto::classic::Flavour;
-use holdline_proto::{
-    ByeCode, DownReason, Event, Instant, Message, Outbox, Receipt, Role, SendError, TakeoverGuard, VecOutbox, classic,
-};
+use holdline_proto::{DownReason, Instant, Outbox, Receipt, Role, SendError, TakeoverGuard, VecOutbox, classic};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use waiting::Waiters;
+pub(crate) use waiting::{Need, Seat};
 
 /// A message that the peer's application sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +59,7 @@ pub(crate) struct State<R> {
     /// Tickets of messages that were dropped by policy, for writers that still wait.
     dropped: Vec<(u64, u64)>,
     driver: Option<Waker>,
-    waiters: Vec<Waiter>,
-    /// The last seat that was taken.
-    seat: u64,
+    waiters: Waiters,
     /// Up, as it was last reported.
     reported_up: bool,
     /// When the present or last link came up, if it did.
@@ -78,33 +76,6 @@ pub(crate) struct State<R> {
     /// Whether no driver waits any more for its transport to take its last line.
     cut: bool,
 }
-
-/// What a waiting call of the application needs before it can go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// A message in the inbox.
-    Message,
-    /// The message with this ticket delivered.
-    Delivered(u64),
-    /// More messages out of the outbox than had left it at this count.
-    Room(u64),
-    /// The link up.
-    Up,
-    /// The line closed.
-    Closed,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    seat: u64,
-    need: Need,
-    /// Taken out to wake the call, which leaves it again if it has to go on waiting.
-    waker: Option<Waker>,
-}
-
-/// A call's place among those who wait; 0 while it has none.
-#[derive(Debug, Default)]
-pub(crate) struct Seat(u64);
 
 /// How far a call gets under the lock.
 pub(crate) enum Attempt<T> {
@@ -153,8 +124,7 @@ impl<R: Role> Channel<R> {
             queued: 0,
             dropped: Vec::new(),
             driver: None,
-            waiters: Vec::new(),
-            seat: 0,
+            waiters: Waiters::default(),
             reported_up: false,
             up_at: None,
             down: (Instant::default(), DownReason::Closed),
@@ -185,19 +155,19 @@ impl<R: Role> Channel<R> {
         let mut locked = self.lock();
         match attempt(&mut locked) {
             Attempt::Done(result) => {
-                locked.get().leave(seat);
+                locked.get().waiters.leave(seat);
                 Poll::Ready(result)
             }
             Attempt::Wait(need) => {
-                locked.get().wait(seat, need, cx);
+                locked.get().waiters.wait(seat, need, cx);
                 Poll::Pending
             }
         }
     }
 
     pub(crate) fn leave(&self, seat: &mut Seat) {
-        if seat.0 != 0 {
-            self.lock().get().leave(seat);
+        if seat.is_taken() {
+            self.lock().get().waiters.leave(seat);
         }
     }
 }
@@ -289,28 +259,6 @@ impl<R: Role> State<R> {
             Need::Closed => false,
         }
     }
-
-    fn wait(&mut self, seat: &mut Seat, need: Need, cx: &Context<'_>) {
-        if let Some(waiter) = self.waiters.iter_mut().find(|waiter| waiter.seat == seat.0) {
-            waiter.need = need;
-            match &mut waiter.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => waiter.waker = Some(cx.waker().clone()),
-            }
-            return;
-        }
-        self.seat += 1;
-        seat.0 = self.seat;
-        self.waiters.reserve_exact(1);
-        self.waiters.push(Waiter { seat: seat.0, need, waker: Some(cx.waker().clone()) });
-    }
-
-    fn leave(&mut self, seat: &mut Seat) {
-        let left = std::mem::take(&mut seat.0);
-        if left != 0 {
-            self.waiters.retain(|waiter| waiter.seat != left);
-        }
-    }
 }
 
 impl<R: Role> Locked<'_, R> {
@@ -397,224 +345,6 @@ impl<R: Role> Locked<'_, R> {
         self.wake_driver = true;
         Ok(())
     }
-
-    /// Hands the session over to a new link, whose number is returned, unless the line is closed; `greet` tells the session about it.
-    pub(crate) fn begin_link(
-        &mut self,
-        greet: impl FnOnce(&mut State<R>, &mut Vec<What>),
-        now: Instant,
-        reports: &mut Vec<What>,
-    ) -> Option<u32> {
-        let state = self.get();
-        if state.closed {
-            return None;
-        }
-        state.up_at = None;
-        greet(state, reports);
-        state.datagrams = Vec::new();
-        state.link = state.link.wrapping_add(1);
-        state.backlogged = false;
-        let link = state.link;
-        self.collect(now, reports);
-        self.wake_driver = true;
-        Some(link)
-    }
-
-    /// Tells the session that the transport of this link is gone, unless a newer link has the session already.
-    pub(crate) fn lose_link(&mut self, link: u32, now: Instant, reports: &mut Vec<What>) {
-        if self.get().link == link {
-            self.get().session.handle_disconnected(now);
-            self.collect(now, reports);
-        }
-    }
-
-    /// Feeds received bytes to the session and its messages to the inbox; returns how many bytes it is done with.
-    pub(crate) fn feed(&mut self, now: Instant, bytes: &[u8], reports: &mut Vec<What>) -> usize {
-        let inbox_max = self.inbox_max;
-        let mut at = 0;
-        loop {
-            let state = self.get();
-            if state.must_backlog() && state.inbox.len() >= inbox_max && at < bytes.len() {
-                return state.leave_unread(now, at);
-            }
-            let rest = bytes.get(at..).unwrap_or_default();
-            let input = state.session.handle_input(now, rest);
-            let consumed = input.consumed;
-            at += consumed;
-            if let Some(Message { text, receipt }) = input.message {
-                if state.inbox.len() < inbox_max || state.is_windowed(receipt) {
-                    state.inbox.push_back(Received { text: text.to_owned(), receipt });
-                } else {
-                    state.decline(receipt);
-                }
-            } else if consumed == 0 && state.must_backlog() && rest.contains(&b'\n') {
-                return state.leave_unread(now, at);
-            }
-            self.collect(now, reports);
-            if consumed == 0 || at == bytes.len() || !self.get().session.has_link() {
-                return at;
-            }
-        }
-    }
-
-    /// Reads the session's events into reports.
-    pub(crate) fn collect(&mut self, now: Instant, reports: &mut Vec<What>) {
-        let inbox_max = self.inbox_max;
-        let state = self.get();
-        while let Some(event) = state.session.poll_event() {
-            match event {
-                Event::Up { .. } => {
-                    state.connects += 1;
-                    state.up_at = Some(now);
-                    state.drop_orphans(inbox_max);
-                    // HL-0141
-                    if !std::mem::replace(&mut state.reported_up, true) {
-                        let after = Duration::from_millis(now.since(state.outage));
-                        reports.push(if state.connects == 1 { What::Connected } else { What::Resumed { after } });
-                    }
-                }
-                Event::Down(reason) => state.go_down(now, reason, reports),
-                Event::Acked(_) => {}
-                Event::PeerForgot { from, to, dropped } => {
-                    if dropped {
-                        state.drop_tickets(to + 1 - from);
-                    }
-                    reports.push(What::Session(event));
-                }
-                Event::OwnReset { dropped } => {
-                    state.drop_tickets(dropped);
-                    reports.push(What::Session(event));
-                }
-                _ => reports.push(What::Session(event)),
-            }
-        }
-    }
-
-    /// Moves everything that is due into `out`, as far as it fits; returns its length.
-    ///
-    /// Best effort goes first: a classic message of it got its id before those that the session writes now. `out` must have room for
-    /// [`DATAGRAMS_MAX`] and the longest line.
-    pub(crate) fn fill(&mut self, out: &mut [u8]) -> usize {
-        let state = self.get();
-        // HL-0091
-        let mut datagrams = std::mem::take(&mut state.datagrams);
-        if !state.session.has_link() {
-            datagrams.clear();
-        }
-        // HL-0029
-        match out.split_at_mut_checked(datagrams.len()) {
-            Some((first, rest)) => {
-                first.copy_from_slice(&datagrams);
-                first.len() + state.session.poll_transmit(rest)
-            }
-            None => {
-                debug_assert!(false, "the caller's buffer is too small");
-                state.session.poll_transmit(out)
-            }
-        }
-    }
-
-    /// Leaves the driver's waker, for whoever has something to send.
-    pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
-        let state = self.get();
-        match &mut state.driver {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.driver = Some(cx.waker().clone()),
-        }
-    }
-
-    /// Ends the line for good: whoever waits is told, and the link is closed with `code`.
-    pub(crate) fn close(&mut self, code: ByeCode, retry_ms: u32) {
-        let state = self.get();
-        state.closed = true;
-        state.session.close(code, retry_ms);
-        self.wake_driver = true;
-    }
-
-    /// Ends the line for good; its link says its last line only if the transport takes it at once.
-    pub(crate) fn cut(&mut self) {
-        self.close(ByeCode::Closing, 0);
-        self.get().cut = true;
-    }
-
-    /// Ends the present link in order, and not the line.
-    pub(crate) fn close_link(&mut self, code: ByeCode, retry_ms: u32) {
-        self.get().session.close(code, retry_ms);
-        self.wake_driver = true;
-    }
-}
-
-impl<R: Role> State<R> {
-    /// Whether the sender has promised not to send more than this side can hold.
-    fn is_windowed(&self, receipt: Option<Receipt>) -> bool {
-        matches!(self.session, Session::Native(_)) && receipt.is_some()
-    }
-
-    /// Whether a full inbox has to stop the reading, because what is not taken would never come again.
-    fn must_backlog(&self) -> bool {
-        // HL-0055
-        matches!(&self.session, Session::Classic(session) if session.flavour() == Flavour::V2019)
-    }
-
-    /// Has the driver keep what it received beyond `at` until the application has taken or accepted a message.
-    fn leave_unread(&mut self, now: Instant, at: usize) -> usize {
-        self.backlogged = true;
-        self.session.handle_backlog(now);
-        at
-    }
-
-    /// Leaves a message for which there is no room: best effort is dropped, a classic sender repeats it.
-    fn decline(&mut self, receipt: Option<Receipt>) {
-        if let (Session::Classic(session), Some(receipt)) = (&mut self.session, receipt) {
-            // HL-0044
-            session.decline(receipt);
-        }
-    }
-
-    /// Drops messages of streams that the peer has given up (another epoch, a later base), of which nobody keeps count any more, beyond
-    /// what the inbox has room for. None of them was acknowledged.
-    fn drop_orphans(&mut self, inbox_max: usize) {
-        let Session::Native(session) = &self.session else { return };
-        let stream = session.snapshot();
-        let counted = |receipt: Receipt| receipt.epoch == stream.peer_epoch && receipt.seq > stream.accepted;
-        let mut orphans = 0;
-        // HL-0144
-        self.inbox.retain(|received| {
-            received.receipt.is_some_and(counted) || {
-                orphans += 1;
-                orphans <= inbox_max
-            }
-        });
-    }
-
-    /// The session has lost its link.
-    pub(crate) fn go_down(&mut self, now: Instant, reason: DownReason, reports: &mut Vec<What>) {
-        self.down = (now, reason);
-        match reason {
-            DownReason::Takeover => reports.push(What::Takeover),
-            DownReason::Fault(fault) => reports.push(What::Fault(fault)),
-            DownReason::Refused { code, .. } => reports.push(What::Refused(code)),
-            DownReason::NotHoldline => reports.push(What::NotHoldline),
-            _ => {}
-        }
-        // HL-0141
-        if std::mem::replace(&mut self.reported_up, false) {
-            self.outage = now;
-            reports.push(What::Outage(reason));
-        }
-    }
-
-    /// Remembers that the last `count` messages which left the outbox were dropped, for as long as a writer waits for one of them.
-    fn drop_tickets(&mut self, count: u64) {
-        let to = self.resolved();
-        self.dropped.push((to + 1 - count, to));
-        let awaited = self.waiters.iter().filter_map(|waiter| match waiter.need {
-            Need::Delivered(ticket) => Some(ticket),
-            _ => None,
-        });
-        let oldest = awaited.min().unwrap_or(u64::MAX);
-        self.dropped.retain(|&(from, to)| from <= to && to >= oldest);
-    }
 }
 
 impl<R: Role> Drop for Locked<'_, R> {
@@ -622,13 +352,64 @@ impl<R: Role> Drop for Locked<'_, R> {
         let Some(mut guard) = self.state.take() else { return };
         let state = &mut *guard;
         let driver = if self.wake_driver { state.driver.take() } else { None };
-        let mut ready = Vec::new();
-        for index in 0..state.waiters.len() {
-            if state.meets(state.waiters[index].need) {
-                ready.extend(state.waiters[index].waker.take());
-            }
-        }
+        let mut waiters = std::mem::take(&mut state.waiters);
+        let ready = waiters.ready(|need| state.meets(need));
+        state.waiters = waiters;
         drop(guard);
         driver.into_iter().chain(ready).for_each(Waker::wake);
+    }
+}
+
+#[cfg(all(test, not(holdline_loom)))]
+mod tests {
+    use super::*;
+    use crate::connection::Connection;
+    use holdline_proto::{Client, ClientId, Incarnation, ValidConfig, native};
+    use std::pin::pin;
+
+    fn channel() -> Arc<Channel<Client>> {
+        let role = Client { id: ClientId::new("dev").expect("a valid id") };
+        let (incarnation, outbox) = (Incarnation { boot: 1, epoch: 1 }, VecOutbox::new(2, 100));
+        let session = Session::Native(native::Session::new(role, ValidConfig::default(), incarnation, outbox));
+        Arc::new(Channel::new("dev".into(), session, 4))
+    }
+
+    fn is_ready(call: impl Future) -> bool {
+        pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn calls_that_are_dropped_leave_nothing_behind() {
+        let channel = channel();
+        let line = Connection::new(Arc::clone(&channel), crate::clock::Clock::new());
+        assert!(is_ready(line.send("1")) && is_ready(line.send("2")));
+        for _ in 0..100 {
+            assert!(!is_ready(line.readline()) && !is_ready(line.recv()) && !is_ready(line.wait_up()));
+            assert!(!is_ready(line.send("3")) && !is_ready(line.write("3")) && !is_ready(line.flush()));
+        }
+        assert!(channel.lock().get().waiters.is_empty());
+        assert_eq!(line.status().unacked, 2);
+    }
+
+    #[test]
+    fn a_writer_that_was_woken_for_a_drop_is_told_of_it_however_late_it_asks() {
+        let channel = channel();
+        let cx = Context::from_waker(Waker::noop());
+        let mut seat = Seat::default();
+        channel.lock().send(Instant::default(), None, "x").expect("there is room");
+        assert!(channel.poll(&cx, &mut seat, |locked| locked.get().delivered(1)).is_pending());
+        let mut locked = channel.lock();
+        // As if the policy had dropped it: it is out of the outbox, and then others are.
+        locked.get().queued += 1;
+        locked.get().drop_tickets(1);
+        for _ in 0..10 {
+            locked.get().queued += 1;
+            locked.get().drop_tickets(1);
+        }
+        drop(locked);
+        let told = channel.poll(&cx, &mut seat, |locked| locked.get().delivered(1));
+        assert_eq!(told, Poll::Ready(Err(WriteError::Dropped)));
+        channel.lock().get().drop_tickets(1);
+        assert!(channel.lock().get().dropped.is_empty(), "nobody waits any more");
     }
 }

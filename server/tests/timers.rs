@@ -21,6 +21,8 @@ on_both_sides!(
     a_gap_is_asked_for_again_each_quarter,
     the_timeout_agreed_on_is_the_one_that_counts,
     a_flood_does_not_keep_timers_from_their_turn,
+    an_end_that_was_suspended_reads_before_it_judges,
+    an_end_that_was_suspended_and_has_nothing_to_read_is_down_at_once,
 );
 
 const T: Config = Config::new();
@@ -177,6 +179,29 @@ async fn a_flood_does_not_keep_timers_from_their_turn<R: Lines>() {
         keepalives += up.hand.listens(0).await.len();
     }
     assert!((3..=5).contains(&keepalives), "{keepalives} in 2.1 s");
+}
+
+// HL-0105
+async fn an_end_that_was_suspended_reads_before_it_judges<R: Lines>() {
+    let mut up = R::up(T, PIPE).await;
+    up.line.send("x").await.expect("there is room");
+    let heard = up.hand.listens_alive(1_500).await;
+    assert!(heard.iter().any(|(_, line)| line == "P1"), "{heard:?}");
+    // While it stands still the peer says much, and at the end of it what the probe asked for.
+    let waiting = format!("D {}\n", "x".repeat(4_000)).repeat(12) + "A1\n";
+    up.hand.writes(&waiting).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    up.line.flush().await.expect("the line is open");
+    assert!(up.line.status().up);
+}
+
+// HL-0105
+async fn an_end_that_was_suspended_and_has_nothing_to_read_is_down_at_once<R: Lines>() {
+    let mut up = R::up(T, PIPE).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::task::yield_now().await;
+    assert!(!up.line.status().up);
+    assert_eq!(up.hand.hears().await, None);
 }
 
 // HL-0111
