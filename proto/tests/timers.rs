@@ -6,6 +6,8 @@ use support::{Greets, Lone, Pair, config};
 
 on_both_sides!(
     a_keepalive_is_due_a_quarter_of_the_timeout_after_the_last_line,
+    a_keepalive_can_be_hastened_and_is_due_a_quarter_after_that,
+    nothing_but_the_keepalive_is_hastened,
     what_is_said_postpones_the_keepalive,
     silence_for_the_whole_timeout_is_an_outage,
     any_byte_postpones_the_outage_and_nothing_that_is_said_does,
@@ -58,6 +60,34 @@ fn a_keepalive_is_due_a_quarter_of_the_timeout_after_the_last_line<R: Greets>() 
         lone.waits(1);
         assert_eq!(lone.says(), "\n");
     }
+}
+
+fn a_keepalive_can_be_hastened_and_is_due_a_quarter_after_that<R: Greets>() {
+    let mut lone = Lone::<R>::up();
+    lone.waits(299);
+    lone.session.hasten_keepalive(lone.now, 200);
+    assert_eq!(lone.says(), "", "201 ms are left");
+    lone.waits(1);
+    lone.session.hasten_keepalive(lone.now, 200);
+    assert_eq!(lone.says(), "\n");
+    lone.waits(499);
+    assert_eq!(lone.says(), "");
+    lone.waits(1);
+    assert_eq!(lone.says(), "\n");
+}
+
+fn nothing_but_the_keepalive_is_hastened<R: Greets>() {
+    let mut lone = Lone::<R>::up();
+    lone.sends("on");
+    assert_eq!(lone.says(), "M1 on\n");
+    lone.waits(500);
+    lone.says();
+    lone.waits(499);
+    // The probe and the keepalive are due in a millisecond.
+    lone.session.hasten_keepalive(lone.now, 499);
+    assert!(!lone.says().contains('P'));
+    lone.waits(1);
+    assert!(lone.says().contains("P1"));
 }
 
 // HL-0103

@@ -173,6 +173,13 @@ impl<R: Role> Channel<R> {
 }
 
 impl<R: Role> State<R> {
+    /// Answers the peer's keepalive with this side's, if more than half of the time until that has passed: one wake-up serves both.
+    pub(crate) fn answer_keepalive(&mut self, now: Instant) {
+        if let Session::Native(session) = &mut self.session {
+            session.hasten_keepalive(now, session.timeout_ms() / 8);
+        }
+    }
+
     /// Messages that have left the outbox: delivered, or dropped by policy.
     fn resolved(&self) -> u64 {
         self.queued - self.session.outbox().len() as u64

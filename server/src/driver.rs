@@ -191,6 +191,9 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         // does not keep the timers from their turn.
         if is_last || !matches!(read, Read::Bytes { drained: false, .. }) {
             locked.get().session.handle_timeout(now);
+            if input.get(..1) == Some(b"\n") && matches!(read, Read::Bytes { count: 1, .. }) {
+                locked.get().answer_keepalive(now);
+            }
         }
         let is_over = !locked.get().session.has_link();
         let room = DATAGRAMS_MAX + DATAGRAMS_MAX.max(locked.get().longest_line());

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 on_both_sides!(
     a_keepalive_is_said_after_each_quarter_of_the_timeout,
+    a_keepalive_is_answered_when_half_of_the_quarter_has_passed,
     silence_for_the_whole_timeout_ends_the_link,
     each_byte_postpones_the_outage,
     what_is_said_postpones_nothing,
@@ -39,6 +40,16 @@ async fn a_keepalive_is_said_after_each_quarter_of_the_timeout<R: Lines>() {
     up.line.send("x").await.expect("there is room");
     let heard = up.hand.listens_alive(600).await;
     assert_eq!(lines(&heard), [(0, "M1 x"), (500, "")], "what is said postpones it");
+}
+
+// HL-0103
+async fn a_keepalive_is_answered_when_half_of_the_quarter_has_passed<R: Lines>() {
+    let mut up = R::up(T, PIPE).await;
+    sleep(249).await;
+    up.hand.writes("\n").await;
+    assert_eq!(lines(&up.hand.listens(1).await), []);
+    up.hand.writes("\n").await;
+    assert_eq!(lines(&up.hand.listens(600).await), [(0, ""), (500, "")], "it counts as the keepalive");
 }
 
 // HL-0104

@@ -380,6 +380,18 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
     }
 
+    /// Says the keepalive now if it is the next thing that time brings, and within `ms` from now; for a caller that has just read the
+    /// peer's and is awake.
+    ///
+    /// Two ends that are idle have the same period. Where each waits for its own timer a period costs both of them two wake-ups, and
+    /// where one answers the other, one.
+    pub fn hasten_keepalive(&mut self, now: Instant, ms: u32) {
+        if self.poll_timeout().is_some_and(|next| next.timer == Timer::Keepalive && next.at <= now.plus(ms)) {
+            self.link.clock = now;
+            self.link.due.add(Due::KEEPALIVE);
+        }
+    }
+
     /// When [`Session::handle_timeout`] is wanted next; `None` without a link.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         self.link.deadline()

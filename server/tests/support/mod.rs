@@ -137,10 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hand<S> {
         lines
     }
 
-    /// Listens as long as `says` says a blank line each 100 ms, which is not for ever.
+    /// Listens, and says a blank line within 100 ms of what it hears: one that came later would be answered, and change what is heard.
     pub async fn listens_alive(&mut self, ms: u64) -> Vec<(u64, String)> {
         let start = Instant::now();
         let mut lines = Vec::new();
+        let mut answered = 0;
         while since(start) < ms {
             let already = since(start);
             let heard = self.listens(100.min(ms - already)).await;
@@ -148,8 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hand<S> {
             if lines.last().is_some_and(|(_, line)| line == "(end)") {
                 break;
             }
-            // What is said to a stream that has just ended is lost.
-            let _ = self.stream.write_all(b"\n").await;
+            if lines.len() > answered {
+                answered = lines.len();
+                // What is said to a stream that has just ended is lost.
+                let _ = self.stream.write_all(b"\n").await;
+            }
         }
         lines
     }
