@@ -51,13 +51,13 @@ const DEVICES: [(&str, Profile); 4] = [
     ("sensor-4", Profile::Classic(Flavour::V2020)),
 ];
 /// The timeout of every line: an outage is noticed within it.
-const TIMEOUT_MS: u32 = 1_000;
+const TIMEOUT_MS: u32 = 500;
 /// How often each end of each line sends a message.
 const PERIOD: Duration = Duration::from_millis(50);
 /// How often a table on a terminal is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
-/// How long what waits at the end may take to arrive.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long what waits at the end may take to arrive: more than the longest pause between two attempts, which is 30 s.
+const DRAIN: Duration = Duration::from_secs(45);
 
 pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let session = Config::new().timeout_ms(TIMEOUT_MS);
@@ -122,7 +122,6 @@ fn attend(server: &Server, client: Client, device: &Arc<Device>, stop: &Cancella
         // The client lives as long as its line.
         let _client = client;
         let Ok(line) = server.client(device.id).await else { return };
-        device.serve(line.clone());
         tokio::spawn(stop.run_until_cancelled_owned(send(line.clone(), Arc::clone(&device.down.tally))));
         receive(line, Arc::clone(&device.up.tally)).await;
     });

@@ -61,7 +61,7 @@ pub(super) struct Disturbance {
 pub(super) fn draw(seed: u64, end: Duration, classic: bool) -> Vec<Disturbance> {
     let mut chance = Chance(seed);
     // A classic client keeps quiet for two timeouts after each outage.
-    let calm = if classic { (2_500, 4_000) } else { (600, 3_400) };
+    let calm = if classic { (1_500, 3_500) } else { (500, 3_000) };
     let mut plan = Vec::new();
     let mut deck: Vec<Kind> = Vec::new();
     let mut at = Duration::from_millis(chance.within(100, 900));

@@ -5,7 +5,7 @@ use crate::command::count::{Count, Numbered, new_run};
 use holdline_server::proto::Client as ClientRole;
 use holdline_server::{Connection, Profile};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -20,7 +20,6 @@ pub(super) struct Device {
     /// Towards the device.
     pub(super) down: Way,
     client: Connection<ClientRole>,
-    server: OnceLock<Connection>,
     outages: AtomicU32,
     disturbed: Mutex<Option<Disturbance>>,
 }
@@ -74,16 +73,9 @@ impl Device {
             up: way("to the server"),
             down: way("to the device"),
             client,
-            server: OnceLock::new(),
             outages: AtomicU32::new(0),
             disturbed: Mutex::new(None),
         }
-    }
-
-    /// Tells the server's end of the line.
-    pub(super) fn serve(&self, line: Connection) {
-        // It is told once.
-        let _ = self.server.set(line);
     }
 
     pub(super) fn count_outage(&self) {
@@ -108,12 +100,10 @@ impl Device {
         self.client.status().up
     }
 
-    /// Returns when nothing waits at either end.
+    /// Returns when each application has counted everything that the other one has sent.
     pub(super) async fn drained(&self) {
-        // A line that was closed has nothing left to wait for.
-        let _ = self.client.flush().await;
-        if let Some(server) = self.server.get() {
-            let _ = server.flush().await;
+        for way in [&self.up, &self.down] {
+            way.tally.has_received(way.tally.figures().sent).await;
         }
     }
 }
