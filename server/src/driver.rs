@@ -302,6 +302,12 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
                 }
             }
         }
+        // The next turn may be long in coming, and the session would take what it does not know to be sent for a stalled transport.
+        let mut locked = self.claim.channel.lock();
+        if locked.get().link == self.claim.link {
+            locked.get().session.handle_transmitted(self.claim.clock.now(), transmitted);
+        }
+        drop(locked);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -7,8 +7,9 @@ use holdline_server::proto::{Client as ClientRole, Config, Role, Server as Serve
 use holdline_server::{Client, ClientBuilder, Connection, Profile, Report, Reports, Server, ServerConfig, What};
 use std::any::Any;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
-pub use stream::Fussy;
+pub use stream::{Endless, Fussy};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -47,6 +48,16 @@ pub fn field(line: &str, key: &str) -> u64 {
 /// Lets a future take at most a minute: of the machine's time, or of the paused clock's.
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("it does not take a minute")
+}
+
+/// What a future has now, if it does not have to wait.
+pub async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 pub async fn sleep(ms: u64) {
@@ -184,6 +195,17 @@ pub fn wire(server: &Server) -> Hand {
 pub fn wire_of(server: &Server, bytes: usize) -> Hand {
     let (near, far) = duplex(bytes);
     let server = server.clone();
+    tokio::spawn(async move { server.serve(far).await });
+    Hand::new(near)
+}
+
+/// A wire to the server, whose end of it is this stream.
+pub fn wire_through<S>(server: &Server, through: impl FnOnce(DuplexStream) -> S) -> Hand
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (near, far) = duplex(PIPE);
+    let (server, far) = (server.clone(), through(far));
     tokio::spawn(async move { server.serve(far).await });
     Hand::new(near)
 }
