@@ -140,11 +140,10 @@ impl Devices {
         Ok(self.done() - before)
     }
 
-    /// Every device says something each quarter of the timeout, evenly spread: a keepalive, or each `message_each`-th time, if
-    /// given, a message. Answers are read. Returns how many messages were done.
-    pub(crate) fn idle(&mut self, message_each: Option<usize>, lasts: Duration) -> io::Result<u64> {
+    /// Every device says something each `period`, evenly spread: a keepalive, or each `message_each`-th time, if given, a message.
+    /// Answers are read. Returns how many messages were done.
+    pub(crate) fn idle(&mut self, period: Duration, message_each: Option<usize>, lasts: Duration) -> io::Result<u64> {
         const STEP: Duration = Duration::from_millis(2);
-        let period = Duration::from_millis(self.timeout_ms / 4);
         let steps = (period.as_micros() / STEP.as_micros()) as usize;
         let wire = self.wire;
         let before = self.done();

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use tokio::io::AsyncWriteExt;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Serves until killed, after the address it listens on has been printed.
@@ -54,36 +54,32 @@ async fn echo() -> io::Result<()> {
         let (mut stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            while stream.readable().await.is_ok() {
-                match echo_once(&stream) {
-                    Ok(None) => {}
-                    // Rare, so it may cost an allocation, and need not make the task larger.
-                    Ok(Some(rest)) => {
-                        if Box::pin(stream.write_all(&rest)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(_) => return,
-                }
-            }
+            // What the socket did not take: rare, so it may cost an allocation.
+            let mut rest = Vec::new();
+            poll_fn(|cx| poll_echo(cx, &mut stream, &mut rest)).await
         });
     }
 }
 
-/// Writes back what can be read now; returns what the socket does not take.
-fn echo_once(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = [0; 16 * 1024];
-    let length = match stream.try_read(&mut buffer) {
-        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let written = match stream.try_write(&buffer[..length]) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        result => result?,
-    };
-    Ok((written < length).then(|| buffer[written..length].to_vec()))
+/// Writes back what can be read, until there is no more of it.
+fn poll_echo(cx: &mut Context<'_>, stream: &mut TcpStream, rest: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        while !rest.is_empty() {
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
+            rest.drain(..written);
+        }
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let written = match Pin::new(&mut *stream).poll_write(cx, buffer.filled()) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        rest.extend_from_slice(&buffer.filled()[written..]);
+    }
 }
 
 /// The server as an application uses it: it learns of lines from the reports, and reads each in a task of its own.
