@@ -3,7 +3,7 @@ mod support;
 
 use holdline_server::proto::Config;
 use holdline_server::{Server, ServerConfig};
-use support::{Hand, WELCOME, builder, calling, hello, server, since, sleep, soon, wire};
+use support::{Hand, WELCOME, builder, calling, changed, field, hello, server, since, sleep, soon, wire};
 use tokio::time::Instant;
 
 const CHECKED: Config = Config::new().check(true);
@@ -155,7 +155,7 @@ async fn a_wire_that_was_silent_carries_the_next_link() {
     soon(line.wait_up()).await.expect("the server lives");
 }
 
-// HL-0101
+// HL-0101, HL-0161, HL-0163
 #[tokio::test(start_paused = true)]
 async fn a_client_ignores_garbage_before_the_welcome_and_repeats_its_hello() {
     let (client, mut calls) = calling(builder("uart").session(CHECKED));
@@ -165,14 +165,18 @@ async fn a_client_ignores_garbage_before_the_welcome_and_repeats_its_hello() {
     for garbage in ["", "noise", WELCOME, &with_check("M1 old")] {
         hand.says(garbage).await;
     }
+    // The answer to a hello that was said before.
+    says(&mut hand, &changed(WELCOME, "link=1")).await;
     assert_eq!(soon(hand.hears_all()).await, [""; 0]);
     assert_eq!(since(start), 5_000);
     let mut hand = calls.next().await;
-    assert_eq!(hears(&mut hand).await, Some(first));
-    says(&mut hand, WELCOME).await;
+    let again = hears(&mut hand).await.expect("a hello");
+    let link = format!("link={}", field(&again, "link"));
+    assert_eq!(again, changed(&first, &link), "the link has a name of its own");
+    says(&mut hand, &changed(WELCOME, &link)).await;
     soon(client.wait_up()).await.expect("the client lives");
-    // The server was reset and took a hello of ours that was late.
-    says(&mut hand, WELCOME).await;
+    // The server was reset and took that hello for a new one.
+    says(&mut hand, &changed(WELCOME, &format!("{link} boot=2"))).await;
     assert_eq!(soon(hand.hears_all()).await, [""; 0]);
     let mut hand = calls.next().await;
     assert!(hears(&mut hand).await.is_some_and(|line| line.starts_with("HOLD/1 client=uart ")));
