@@ -46,8 +46,8 @@ pub(crate) struct Channel<R> {
 #[derive(Debug)]
 pub(crate) struct State<R> {
     pub(crate) session: Session<R>,
-    /// Server only: what it remembers of takeovers.
-    pub(crate) guard: TakeoverGuard,
+    /// Server only: what it remembers of takeovers, once there was one.
+    guard: Option<Box<TakeoverGuard>>,
     /// How many links this session has had: the driver of the latest owns the session.
     pub(crate) link: u32,
     connects: u32,
@@ -116,7 +116,7 @@ impl<R: Role> Channel<R> {
     pub(crate) fn new(id: Arc<str>, session: Session<R>, inbox_max: usize) -> Self {
         let state = State {
             session,
-            guard: TakeoverGuard::new(),
+            guard: None,
             link: 0,
             connects: 0,
             inbox: VecDeque::new(),

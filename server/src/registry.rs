@@ -1,6 +1,6 @@
 //! Client id → session, and who may have one.
 
-use crate::channel::{Channel, Session, State};
+use crate::channel::{Channel, Session};
 use crate::clock::{Clock, random};
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
@@ -172,10 +172,8 @@ impl Registry {
         let channel = Arc::clone(&entry.0);
         let mut reports = Vec::new();
         let mut locked = channel.lock();
-        let State { session, guard, .. } = locked.get();
-        let (live, timeout_ms) = (session.has_link(), session.timeout_ms());
-        // HL-0123, HL-0124
-        if let Err(retry_ms) = guard.admit(now, boot, live, timeout_ms) {
+        let live = locked.get().session.has_link();
+        if let Err(retry_ms) = locked.get().guard(now, boot) {
             drop(locked);
             self.reporter.tell(&channel.id, What::Duplicate);
             return Err(Refusal { code: RefusalCode::DuplicateClient, retry_ms });

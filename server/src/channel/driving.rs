@@ -3,7 +3,7 @@
 use super::{Locked, Received, Session, State};
 use crate::report::What;
 use holdline_proto::classic::Flavour;
-use holdline_proto::{ByeCode, DownReason, Event, Instant, Message, Receipt, Role};
+use holdline_proto::{ByeCode, DownReason, Event, Instant, Message, Receipt, Role, TakeoverGuard};
 use std::task::Context;
 use std::time::Duration;
 
@@ -171,6 +171,24 @@ impl<R: Role> State<R> {
         self.backlogged = true;
         self.session.handle_backlog(now);
         at
+    }
+
+    /// Judges a hello by its `boot`, as [`TakeoverGuard::admit`] does. Before the first takeover of a live link there is nothing to
+    /// remember but the boot of the last hello, which the session knows.
+    pub(crate) fn guard(&mut self, now: Instant, boot: Option<u64>) -> Result<(), u32> {
+        let (live, timeout_ms) = (self.session.has_link(), self.session.timeout_ms());
+        if live && self.guard.is_none() {
+            let mut guard = Box::new(TakeoverGuard::new());
+            if let Session::Native(session) = &self.session {
+                guard.admit(now, Some(session.snapshot().peer_boot), false, timeout_ms)?;
+            }
+            self.guard = Some(guard);
+        }
+        match &mut self.guard {
+            // HL-0123, HL-0124
+            Some(guard) => guard.admit(now, boot, live, timeout_ms),
+            None => Ok(()),
+        }
     }
 
     /// Leaves a message for which there is no room: best effort is dropped, a classic sender repeats it.
