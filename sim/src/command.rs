@@ -1,0 +1,101 @@
+//! What the command can do, a file each, and what the files share.
+
+mod compare;
+mod list;
+mod proxy;
+mod run;
+mod swarm;
+
+use clap::{Subcommand, ValueEnum};
+use holdline_sim::actor::Profile;
+use holdline_sim::fleet::Outcome;
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// How a command ends: with a status, or with what was wrong with the way it was called.
+type Ended = Result<ExitCode, Box<dyn Error>>;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The stories that come with the simulator.
+    List,
+    /// Prints a story as a file, to begin one's own from.
+    Show(list::Show),
+    /// Plays a story once, and says what became of it. Exit status 1 if the guarantee was broken.
+    Run(run::Run),
+    /// Plays a story in every profile with many seeds, side by side.
+    Compare(compare::Compare),
+    /// Plays random stories, a seed each. Exit status 1 if native broke the guarantee; the first story that did is shrunk and printed.
+    Swarm(swarm::Swarm),
+    /// Stands between real programs on TCP and does the same to them; answers Toxiproxy's HTTP API.
+    Proxy(proxy::Proxy),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Ended {
+        match self {
+            Self::List => list::list(),
+            Self::Show(show) => show.run(),
+            Self::Run(run) => run.run(),
+            Self::Compare(compare) => compare.run(),
+            Self::Swarm(swarm) => swarm.run(),
+            Self::Proxy(proxy) => proxy.run(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Wire {
+    /// Holdline's own.
+    Native,
+    /// micropython-iot since late January 2019.
+    #[value(name = "classic-2020")]
+    Classic2020,
+    /// micropython-iot of January 2019.
+    #[value(name = "classic-2019")]
+    Classic2019,
+}
+
+impl From<Wire> for Profile {
+    fn from(wire: Wire) -> Self {
+        match wire {
+            Wire::Native => Self::Native,
+            Wire::Classic2020 => Self::Classic2020,
+            Wire::Classic2019 => Self::Classic2019,
+        }
+    }
+}
+
+const HEADER: &str = "profile         sent  delivered   lost  repeated  reordered  links  longest pause  bytes/message";
+
+fn row(name: &str, outcome: &Outcome) -> String {
+    let account = outcome.account;
+    format!(
+        "{name:<13} {:>6} {:>10} {:>6} {:>9} {:>10} {:>6} {:>12.1} s {:>14.1}",
+        account.sent,
+        account.delivered,
+        account.lost,
+        account.repeated,
+        account.reordered,
+        outcome.links,
+        outcome.longest_pause_ms as f64 / 1_000.0,
+        outcome.bytes as f64 / account.sent.max(1) as f64,
+    )
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(file, bytes).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn verdict(outcome: &Outcome) -> ExitCode {
+    if outcome.violations.is_empty() {
+        println!("The guarantee held.");
+        return ExitCode::SUCCESS;
+    }
+    println!("The guarantee was broken:");
+    for violation in outcome.violations.iter().take(20) {
+        println!("  {violation}");
+    }
+    ExitCode::FAILURE
+}
