@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Compare {
+pub(crate) struct Compare {
     /// A name from `list`, or a file.
     story: String,
     /// How many seeds.
@@ -20,7 +20,7 @@ pub(super) struct Compare {
 }
 
 impl Compare {
-    pub(super) fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         let story = library::load(&self.story)?;
         let seeds = self.seeds;
         println!("{}\n\n{seeds} seeds each:\n\n{HEADER}  runs in which the guarantee broke", story.about.trim());

@@ -5,20 +5,20 @@ use holdline_sim::library;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Show {
+pub(crate) struct Show {
     /// Its name.
     story: String,
 }
 
 impl Show {
-    pub(super) fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         print!("{}", library::load(&self.story)?.to_toml());
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// The stories, a line each.
-pub(super) fn list() -> Ended {
+pub(crate) fn list() -> Ended {
     for name in library::names() {
         let about = library::load(name).map(|story| story.about).unwrap_or_default();
         let first = about.trim().split_inclusive('.').next().unwrap_or_default().replace('\n', " ");

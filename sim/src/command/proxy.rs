@@ -6,7 +6,7 @@ use holdline_sim::{library, live};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// Where clients connect, a host and a port.
     #[arg(long, requires = "upstream")]
     listen: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         let line = self.listen.zip(self.upstream).map(|(listen, upstream)| ProxySpec::new("line", listen, upstream));
         let outages = match self.scenario {
             Some(story) => live::plan(&library::load(&story)?)?,

@@ -7,7 +7,7 @@ use holdline_sim::picture::Recording;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// A name from `list`, or a file.
     story: String,
     /// What everything random follows from.
@@ -35,7 +35,7 @@ struct Pictures {
 }
 
 impl Run {
-    pub(super) fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         let (profile, seed) = (Profile::from(self.profile), self.seed);
         let story = library::load(&self.story)?;
         println!("{}\n", story.about.trim());

@@ -7,7 +7,7 @@ use holdline_sim::swarm;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Swarm {
+pub(crate) struct Swarm {
     /// How many.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
@@ -20,7 +20,7 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
-    pub(super) fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         let (from, seeds, profile) = (self.from, self.seeds, Profile::from(self.profile));
         let total = swarm::play(from..from + seeds, |seed| Scenario::random(seed).run(profile, seed), swarm::progress);
         println!("{HEADER}\n{}", row(profile.name(), &total.outcome));
