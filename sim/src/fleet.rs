@@ -2,7 +2,7 @@
 
 use crate::actor::{Accounts, Actor, Defect, Device, DeviceSetup, Flash, Hub, HubMemory, Profile, Shared, Traffic};
 use crate::ledger::Account;
-use crate::outage::{Remembers, Stop};
+use crate::outage::{Remembers, Site, Stop, Target};
 use crate::rng::SplitMix64;
 use crate::stream::Fate;
 use crate::world::{Access, NodeId, World};
@@ -10,10 +10,6 @@ use holdline_proto::{ClientId, Instant, ValidConfig};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-
-/// Whom an outage concerns: a device, by its place in the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target(pub usize);
 
 /// What a fleet is made of.
 #[derive(Clone, Copy, Debug)]
@@ -102,16 +98,6 @@ impl Fleet {
         Self { world, setup, server, server_copy: None, server_at_stop: None, devices, chance, stalls: Vec::new() }
     }
 
-    /// How many devices there are.
-    pub fn len(&self) -> usize {
-        self.devices.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.devices.is_empty()
-    }
-
     /// The node of a device.
     pub fn node(&self, target: Target) -> NodeId {
         self.devices[target.0].node
@@ -145,10 +131,6 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn usual(&self) -> Access {
-        self.setup.usual
-    }
-
     /// Runs to an instant, with the stalls on the way.
     pub fn run_until(&mut self, end: Instant) {
         while let Some(index) =
@@ -161,184 +143,8 @@ impl Fleet {
         self.world.run_until(end);
     }
 
-    pub(crate) fn change(&mut self, target: Target, change: impl FnOnce(&mut Access)) {
-        let node = self.devices[target.0].node;
-        let mut access = self.world.access(node);
-        change(&mut access);
-        self.world.set_access(node, access);
-    }
-
-    pub(crate) fn break_streams(&mut self, target: Target, fate: Fate) {
-        self.world.break_streams(self.devices[target.0].node, fate);
-    }
-
-    /// Takes the network of a device away, as its WiFi driver would tell it, or gives it back.
-    pub(crate) fn set_network(&mut self, target: Target, up: bool) {
-        let node = self.devices[target.0].node;
-        if !self.devices[target.0].on {
-            return;
-        }
-        let now = self.world.local(node);
-        if let Actor::Device(device) = self.world.machine(node) {
-            device.set_network(now, up);
-        }
-        self.world.wake(node);
-    }
-
-    pub(crate) fn suspend(&mut self, target: Target, suspended: bool) {
-        if self.devices[target.0].on {
-            self.world.suspend(self.devices[target.0].node, suspended);
-        }
-    }
-
-    pub(crate) fn jump_clock(&mut self, target: Target, ms: u32) {
-        self.world.jump_clock(self.devices[target.0].node, ms);
-    }
-
-    pub(crate) fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32) {
-        let mut at = self.world.now();
-        let end = at.plus(for_ms);
-        loop {
-            at = at.plus(1 + self.below(2 * every_ms));
-            if at >= end {
-                break;
-            }
-            self.stalls.push((at, target, true));
-            // Heavy-tailed: most stalls are short, some are as long as it gets.
-            let shrink = self.below(8);
-            at = at.plus(1 + (longest_ms >> shrink));
-            self.stalls.push((at.min(end), target, false));
-        }
-    }
-
     fn below(&mut self, bound: u32) -> u32 {
         (self.chance.next_u64() % u64::from(bound.max(1))) as u32
-    }
-
-    pub(crate) fn power_off(&mut self, target: Target, fate: Fate) {
-        let slot = &mut self.devices[target.0];
-        if !std::mem::replace(&mut slot.on, false) {
-            return;
-        }
-        slot.flash = flash(&mut self.world, slot);
-        let mut accounts = slot.setup.accounts.borrow_mut();
-        accounts.went_down();
-        if accounts.defect == Some(Defect::CursorNotCommitted) {
-            slot.flash = slot.copy.clone().or(slot.flash.take());
-        }
-        accounts.down_since.get_or_insert(self.world.now());
-        drop(accounts);
-        self.world.power_off(slot.node, fate);
-    }
-
-    pub(crate) fn power_on(&mut self, target: Target, memory: Remembers) {
-        let mut random = self.chance.next_u64();
-        let now = self.world.now();
-        let slot = &mut self.devices[target.0];
-        if std::mem::replace(&mut slot.on, true) {
-            return;
-        }
-        if slot.setup.accounts.borrow().defect == Some(Defect::EpochReused) {
-            random = 1;
-        }
-        let kept = match memory {
-            Remembers::Nothing => None,
-            Remembers::Everything => slot.flash.clone(),
-            Remembers::OldCopy => slot.copy.clone().or(slot.flash.clone()),
-        };
-        let mut accounts = slot.setup.accounts.borrow_mut();
-        if kept.is_none() {
-            accounts.up.sender_forgot();
-            accounts.down.receiver_forgot();
-        } else if let (Remembers::OldCopy, Some((_, numbers))) = (memory, &kept) {
-            accounts.up.sender_rolled_back(numbers);
-            accounts.down.receiver_forgot();
-        }
-        drop(accounts);
-        let device = match kept {
-            Some((flash, _)) => Device::restore(&slot.setup, &flash, now, random),
-            None => Device::new(&slot.setup, now, random),
-        };
-        self.world.power_on(slot.node, Actor::Device(Box::new(device)));
-    }
-
-    /// Copies what every endpoint has committed, for those that are rolled back to it later.
-    pub fn back_up(&mut self) {
-        for slot in &mut self.devices {
-            if slot.on {
-                slot.copy = flash(&mut self.world, slot);
-            }
-        }
-        if let Actor::Server(hub) = self.world.machine(self.server) {
-            self.server_copy = hub.memory();
-        }
-    }
-
-    pub(crate) fn stop_server(&mut self, how: Stop) {
-        if how == Stop::Graceful {
-            if let Actor::Server(hub) = self.world.machine(self.server) {
-                hub.close_all(1_000);
-            }
-            self.world.wake(self.server);
-            // A moment for the goodbyes to leave.
-            let soon = self.world.now().plus(50);
-            self.run_until(soon);
-        }
-        if let Actor::Server(hub) = self.world.machine(self.server) {
-            self.server_at_stop = hub.memory();
-        }
-        self.world.power_off(self.server, if how == Stop::HostLost { Fate::Silent } else { Fate::Rst });
-    }
-
-    pub(crate) fn start_server(&mut self, memory: Remembers) {
-        let named: Vec<(ClientId, Shared)> =
-            self.devices.iter().map(|slot| (slot.setup.id, Rc::clone(&slot.setup.accounts))).collect();
-        let setup = self.setup;
-        let mut hub = Hub::new(setup.profile, setup.server, &named, setup.traffic, self.world.now(), self.chance.next_u64());
-        let kept = match memory {
-            Remembers::Nothing => None,
-            Remembers::Everything => self.server_at_stop.take(),
-            Remembers::OldCopy => self.server_copy.clone().or(self.server_at_stop.take()),
-        };
-        for (index, slot) in self.devices.iter().enumerate() {
-            let mut accounts = slot.setup.accounts.borrow_mut();
-            match &kept {
-                None => {
-                    accounts.down.sender_forgot();
-                    accounts.up.receiver_forgot();
-                }
-                Some(kept) if memory == Remembers::OldCopy => {
-                    accounts.down.sender_rolled_back(kept.numbers(index));
-                    accounts.up.receiver_forgot();
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(kept) = kept {
-            hub.restore(kept);
-        }
-        self.world.power_on(self.server, Actor::Server(Box::new(hub)));
-    }
-
-    /// Switches a second device with the same id on or off. What it sends and gets is not accounted: nobody can promise it anything.
-    pub(crate) fn switch_clone(&mut self, target: Target, on: bool) {
-        let random = self.chance.next_u64();
-        let slot = &mut self.devices[target.0];
-        if !on {
-            if let Some(node) = slot.clone.take() {
-                self.world.power_off(node, Fate::Rst);
-                contest(&slot.setup.accounts, false);
-            }
-            return;
-        }
-        contest(&slot.setup.accounts, true);
-        let mut setup = slot.setup.clone();
-        setup.accounts = Rc::new(RefCell::new(Accounts::default()));
-        setup.traffic.every_ms = 0;
-        let device = Device::new(&setup, self.world.now(), random);
-        let node = self.world.add(Actor::Device(Box::new(device)), self.setup.usual);
-        slot.clone = Some(node);
-        slot.clones.push(node);
     }
 
     /// Undoes everything that is wrong, for the liveness phase.
@@ -377,6 +183,194 @@ impl Fleet {
         }
         outcome.longest_pause_ms = outcome.pauses_ms.iter().copied().max().unwrap_or(0);
         outcome
+    }
+}
+
+impl Site for Fleet {
+    fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn note(&mut self, number: u32, target: Option<Target>, begins: bool) {
+        let node = target.map_or(self.server, |target| self.devices[target.0].node);
+        self.world.note_outage(number, node, begins);
+    }
+
+    fn usual(&self) -> Access {
+        self.setup.usual
+    }
+
+    fn change(&mut self, target: Target, change: impl FnOnce(&mut Access)) {
+        let node = self.devices[target.0].node;
+        let mut access = self.world.access(node);
+        change(&mut access);
+        self.world.set_access(node, access);
+    }
+
+    fn break_streams(&mut self, target: Target, fate: Fate) {
+        self.world.break_streams(self.devices[target.0].node, fate);
+    }
+
+    fn set_network(&mut self, target: Target, up: bool) {
+        let node = self.devices[target.0].node;
+        if !self.devices[target.0].on {
+            return;
+        }
+        let now = self.world.local(node);
+        if let Actor::Device(device) = self.world.machine(node) {
+            device.set_network(now, up);
+        }
+        self.world.wake(node);
+    }
+
+    fn suspend(&mut self, target: Target, suspended: bool) {
+        if self.devices[target.0].on {
+            self.world.suspend(self.devices[target.0].node, suspended);
+        }
+    }
+
+    fn jump_clock(&mut self, target: Target, ms: u32) {
+        self.world.jump_clock(self.devices[target.0].node, ms);
+    }
+
+    fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32) {
+        let mut at = self.world.now();
+        let end = at.plus(for_ms);
+        loop {
+            at = at.plus(1 + self.below(2 * every_ms));
+            if at >= end {
+                break;
+            }
+            self.stalls.push((at, target, true));
+            // Heavy-tailed: most stalls are short, some are as long as it gets.
+            let shrink = self.below(8);
+            at = at.plus(1 + (longest_ms >> shrink));
+            self.stalls.push((at.min(end), target, false));
+        }
+    }
+
+    fn power_off(&mut self, target: Target, fate: Fate) {
+        let slot = &mut self.devices[target.0];
+        if !std::mem::replace(&mut slot.on, false) {
+            return;
+        }
+        slot.flash = flash(&mut self.world, slot);
+        let mut accounts = slot.setup.accounts.borrow_mut();
+        accounts.went_down();
+        if accounts.defect == Some(Defect::CursorNotCommitted) {
+            slot.flash = slot.copy.clone().or(slot.flash.take());
+        }
+        accounts.down_since.get_or_insert(self.world.now());
+        drop(accounts);
+        self.world.power_off(slot.node, fate);
+    }
+
+    fn power_on(&mut self, target: Target, memory: Remembers) {
+        let mut random = self.chance.next_u64();
+        let now = self.world.now();
+        let slot = &mut self.devices[target.0];
+        if std::mem::replace(&mut slot.on, true) {
+            return;
+        }
+        if slot.setup.accounts.borrow().defect == Some(Defect::EpochReused) {
+            random = 1;
+        }
+        let kept = match memory {
+            Remembers::Nothing => None,
+            Remembers::Everything => slot.flash.clone(),
+            Remembers::OldCopy => slot.copy.clone().or(slot.flash.clone()),
+        };
+        let mut accounts = slot.setup.accounts.borrow_mut();
+        if kept.is_none() {
+            accounts.up.sender_forgot();
+            accounts.down.receiver_forgot();
+        } else if let (Remembers::OldCopy, Some((_, numbers))) = (memory, &kept) {
+            accounts.up.sender_rolled_back(numbers);
+            accounts.down.receiver_forgot();
+        }
+        drop(accounts);
+        let device = match kept {
+            Some((flash, _)) => Device::restore(&slot.setup, &flash, now, random),
+            None => Device::new(&slot.setup, now, random),
+        };
+        self.world.power_on(slot.node, Actor::Device(Box::new(device)));
+    }
+
+    fn back_up(&mut self) {
+        for slot in &mut self.devices {
+            if slot.on {
+                slot.copy = flash(&mut self.world, slot);
+            }
+        }
+        if let Actor::Server(hub) = self.world.machine(self.server) {
+            self.server_copy = hub.memory();
+        }
+    }
+
+    fn stop_server(&mut self, how: Stop) {
+        if how == Stop::Graceful {
+            if let Actor::Server(hub) = self.world.machine(self.server) {
+                hub.close_all(1_000);
+            }
+            self.world.wake(self.server);
+            // A moment for the goodbyes to leave.
+            let soon = self.world.now().plus(50);
+            self.run_until(soon);
+        }
+        if let Actor::Server(hub) = self.world.machine(self.server) {
+            self.server_at_stop = hub.memory();
+        }
+        self.world.power_off(self.server, if how == Stop::HostLost { Fate::Silent } else { Fate::Rst });
+    }
+
+    fn start_server(&mut self, memory: Remembers) {
+        let named: Vec<(ClientId, Shared)> =
+            self.devices.iter().map(|slot| (slot.setup.id, Rc::clone(&slot.setup.accounts))).collect();
+        let setup = self.setup;
+        let mut hub = Hub::new(setup.profile, setup.server, &named, setup.traffic, self.world.now(), self.chance.next_u64());
+        let kept = match memory {
+            Remembers::Nothing => None,
+            Remembers::Everything => self.server_at_stop.take(),
+            Remembers::OldCopy => self.server_copy.clone().or(self.server_at_stop.take()),
+        };
+        for (index, slot) in self.devices.iter().enumerate() {
+            let mut accounts = slot.setup.accounts.borrow_mut();
+            match &kept {
+                None => {
+                    accounts.down.sender_forgot();
+                    accounts.up.receiver_forgot();
+                }
+                Some(kept) if memory == Remembers::OldCopy => {
+                    accounts.down.sender_rolled_back(kept.numbers(index));
+                    accounts.up.receiver_forgot();
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(kept) = kept {
+            hub.restore(kept);
+        }
+        self.world.power_on(self.server, Actor::Server(Box::new(hub)));
+    }
+
+    fn switch_clone(&mut self, target: Target, on: bool) {
+        let random = self.chance.next_u64();
+        let slot = &mut self.devices[target.0];
+        if !on {
+            if let Some(node) = slot.clone.take() {
+                self.world.power_off(node, Fate::Rst);
+                contest(&slot.setup.accounts, false);
+            }
+            return;
+        }
+        contest(&slot.setup.accounts, true);
+        let mut setup = slot.setup.clone();
+        setup.accounts = Rc::new(RefCell::new(Accounts::default()));
+        setup.traffic.every_ms = 0;
+        let device = Device::new(&setup, self.world.now(), random);
+        let node = self.world.add(Actor::Device(Box::new(device)), self.setup.usual);
+        slot.clone = Some(node);
+        slot.clones.push(node);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Every outage by name, with its parameters.
 
-use crate::fleet::{Fleet, Target};
 use crate::stream::Fate;
 use crate::world::{Access, Connecting};
 use serde::{Deserialize, Serialize};
@@ -171,6 +170,62 @@ pub enum ConnectFails {
     AcceptedThenClosed,
 }
 
+/// Whom an outage concerns: a device, by its place among the devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target(pub usize);
+
+/// What outages happen to: devices and their server, each with its network.
+///
+/// [`crate::fleet::Fleet`] is one, with the sessions alone. A test of a whole program brings its own.
+pub trait Site {
+    /// How many devices there are.
+    fn devices(&self) -> usize;
+
+    /// How a device's network behaves while nothing is wrong.
+    fn usual(&self) -> Access;
+
+    /// The `number`th outage of a story begins or ends for a device, or for the server; for those who look at the run.
+    fn note(&mut self, number: u32, target: Option<Target>, begins: bool) {
+        let _ = (number, target, begins);
+    }
+
+    /// Changes how a device's network behaves.
+    fn change(&mut self, target: Target, change: impl FnOnce(&mut Access));
+
+    /// Breaks every stream of a device.
+    fn break_streams(&mut self, target: Target, fate: Fate);
+
+    /// Takes the network of a device away, as its driver would tell it, or gives it back.
+    fn set_network(&mut self, target: Target, up: bool);
+
+    /// Stops a device where it is, or lets it go on.
+    fn suspend(&mut self, target: Target, suspended: bool);
+
+    /// Lets a device's clock jump ahead.
+    fn jump_clock(&mut self, target: Target, ms: u32);
+
+    /// Blocks a device's network for moments of random length, up to `longest_ms`, for the next `for_ms`.
+    fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32);
+
+    /// Takes a device's power; `fate` is what the other ends of its streams see.
+    fn power_off(&mut self, target: Target, fate: Fate);
+
+    /// Gives it power again.
+    fn power_on(&mut self, target: Target, memory: Remembers);
+
+    /// Copies what every endpoint has committed, for those that come back with an old copy later.
+    fn back_up(&mut self);
+
+    /// Stops the server.
+    fn stop_server(&mut self, how: Stop);
+
+    /// Starts it again.
+    fn start_server(&mut self, memory: Remembers);
+
+    /// Switches a second device with the same client id on or off.
+    fn switch_clone(&mut self, target: Target, on: bool);
+}
+
 impl Outage {
     /// Its name in a scenario.
     pub const fn name(&self) -> &'static str {
@@ -200,39 +255,39 @@ impl Outage {
     }
 
     /// Lets it begin for a device; `for_ms` is how long it will last.
-    pub(crate) fn begin(&self, fleet: &mut Fleet, target: Target, for_ms: u32) {
+    pub fn begin(&self, site: &mut impl Site, target: Target, for_ms: u32) {
         match *self {
-            Self::BlackHole { way, .. } => fleet.change(target, |access| {
+            Self::BlackHole { way, .. } => site.change(target, |access| {
                 access.out_blocked |= way != Way::Down;
                 access.in_blocked |= way != Way::Up;
             }),
-            Self::Cut { with: End::Rst } => fleet.break_streams(target, Fate::Rst),
-            Self::Cut { with: End::Fin } => fleet.break_streams(target, Fate::Fin),
+            Self::Cut { with: End::Rst } => site.break_streams(target, Fate::Rst),
+            Self::Cut { with: End::Fin } => site.break_streams(target, Fate::Fin),
             Self::ApReboot | Self::Roam => {
-                fleet.break_streams(target, Fate::Silent);
-                fleet.change(target, |access| {
+                site.break_streams(target, Fate::Silent);
+                site.change(target, |access| {
                     (access.out_blocked, access.in_blocked) = (true, true);
                     access.connecting = Connecting::Unreachable;
                 });
-                fleet.set_network(target, false);
+                site.set_network(target, false);
             }
-            Self::PowerCycle { reset, .. } => fleet.power_off(target, if reset { Fate::Rst } else { Fate::Silent }),
-            Self::ServerStop { how, .. } => fleet.stop_server(how),
-            Self::NatIdle { idle_ms } => fleet.change(target, |access| access.nat_idle_ms = idle_ms),
+            Self::PowerCycle { reset, .. } => site.power_off(target, if reset { Fate::Rst } else { Fate::Silent }),
+            Self::ServerStop { how, .. } => site.stop_server(how),
+            Self::NatIdle { idle_ms } => site.change(target, |access| access.nat_idle_ms = idle_ms),
             Self::Bufferbloat { latency_ms, jitter_ms } => {
-                fleet.change(target, |access| (access.latency_ms, access.jitter_ms) = (latency_ms, jitter_ms));
+                site.change(target, |access| (access.latency_ms, access.jitter_ms) = (latency_ms, jitter_ms));
             }
-            Self::BurstLoss { longest_ms, every_ms } => fleet.stall_at_random(target, for_ms, longest_ms, every_ms),
-            Self::ZeroWindow { buffer } => fleet.change(target, |access| {
+            Self::BurstLoss { longest_ms, every_ms } => site.stall_at_random(target, for_ms, longest_ms, every_ms),
+            Self::ZeroWindow { buffer } => site.change(target, |access| {
                 access.in_blocked = true;
                 access.window = buffer as usize;
             }),
-            Self::Segments { size } => fleet.change(target, |access| access.segment = size.max(1) as usize),
-            Self::Slow { rate } => fleet.change(target, |access| access.rate = rate.max(1)),
-            Self::Suspend => fleet.suspend(target, true),
-            Self::ClockJump => fleet.jump_clock(target, for_ms),
-            Self::Clone => fleet.switch_clone(target, true),
-            Self::NoConnect { how } => fleet.change(target, |access| {
+            Self::Segments { size } => site.change(target, |access| access.segment = size.max(1) as usize),
+            Self::Slow { rate } => site.change(target, |access| access.rate = rate.max(1)),
+            Self::Suspend => site.suspend(target, true),
+            Self::ClockJump => site.jump_clock(target, for_ms),
+            Self::Clone => site.switch_clone(target, true),
+            Self::NoConnect { how } => site.change(target, |access| {
                 access.connecting = match how {
                     ConnectFails::Refused => Connecting::Refused,
                     ConnectFails::Silent => Connecting::Silent,
@@ -243,38 +298,38 @@ impl Outage {
     }
 
     /// Undoes it.
-    pub(crate) fn end(&self, fleet: &mut Fleet, target: Target) {
-        let usual = fleet.usual();
+    pub fn end(&self, site: &mut impl Site, target: Target) {
+        let usual = site.usual();
         match *self {
             Self::BlackHole { then, .. } => {
                 match then {
                     Then::Resume => {}
-                    Then::Fin => fleet.break_streams(target, Fate::Fin),
-                    Then::Rst => fleet.break_streams(target, Fate::Rst),
-                    Then::Never => fleet.break_streams(target, Fate::Silent),
+                    Then::Fin => site.break_streams(target, Fate::Fin),
+                    Then::Rst => site.break_streams(target, Fate::Rst),
+                    Then::Never => site.break_streams(target, Fate::Silent),
                 }
-                fleet.change(target, |access| reopen(access, usual));
+                site.change(target, |access| reopen(access, usual));
             }
             Self::Cut { .. } | Self::ClockJump | Self::BurstLoss { .. } => {}
             Self::ApReboot | Self::Roam => {
-                fleet.change(target, |access| reopen(access, usual));
-                fleet.set_network(target, true);
+                site.change(target, |access| reopen(access, usual));
+                site.set_network(target, true);
             }
-            Self::NoConnect { .. } => fleet.change(target, |access| reopen(access, usual)),
-            Self::PowerCycle { memory, .. } => fleet.power_on(target, memory),
-            Self::ServerStop { memory, .. } => fleet.start_server(memory),
-            Self::NatIdle { .. } => fleet.change(target, |access| access.nat_idle_ms = usual.nat_idle_ms),
+            Self::NoConnect { .. } => site.change(target, |access| reopen(access, usual)),
+            Self::PowerCycle { memory, .. } => site.power_on(target, memory),
+            Self::ServerStop { memory, .. } => site.start_server(memory),
+            Self::NatIdle { .. } => site.change(target, |access| access.nat_idle_ms = usual.nat_idle_ms),
             Self::Bufferbloat { .. } => {
-                fleet.change(target, |access| (access.latency_ms, access.jitter_ms) = (usual.latency_ms, usual.jitter_ms));
+                site.change(target, |access| (access.latency_ms, access.jitter_ms) = (usual.latency_ms, usual.jitter_ms));
             }
-            Self::ZeroWindow { .. } => fleet.change(target, |access| {
+            Self::ZeroWindow { .. } => site.change(target, |access| {
                 access.in_blocked = false;
                 access.window = usual.window;
             }),
-            Self::Segments { .. } => fleet.change(target, |access| access.segment = usual.segment),
-            Self::Slow { .. } => fleet.change(target, |access| access.rate = usual.rate),
-            Self::Suspend => fleet.suspend(target, false),
-            Self::Clone => fleet.switch_clone(target, false),
+            Self::Segments { .. } => site.change(target, |access| access.segment = usual.segment),
+            Self::Slow { .. } => site.change(target, |access| access.rate = usual.rate),
+            Self::Suspend => site.suspend(target, false),
+            Self::Clone => site.switch_clone(target, false),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A story of outages as a file: written by people, by the swarm, and by the shrinker.
 
 use crate::actor::{Profile, Traffic};
-use crate::fleet::{Fleet, FleetSetup, Outcome, Target};
-use crate::outage::{Outage, Remembers};
+use crate::fleet::{Fleet, FleetSetup, Outcome};
+use crate::outage::{Outage, Remembers, Site, Target};
 use crate::rng::SplitMix64;
 use crate::world::Access;
 use holdline_proto::{Config, Instant, Keeps, ValidConfig};
@@ -190,39 +190,49 @@ impl Scenario {
 
     /// Plays the story in a world made by [`Scenario::fleet`].
     pub fn play(&self, fleet: &mut Fleet) {
-        for (at_ms, step) in self.steps() {
-            fleet.run_until(Instant::from_millis(at_ms.into()));
-            match step {
-                Step::BackUp => fleet.back_up(),
-                Step::Begin(index) => self.each(fleet, index, true, Outage::begin),
-                Step::End(index) => self.each(fleet, index, false, |outage, fleet, target, _| outage.end(fleet, target)),
-            }
+        for step in self.steps() {
+            fleet.run_until(Instant::from_millis(step.at_ms.into()));
+            self.take(step, fleet);
         }
         fleet.run_until(Instant::from_millis(self.for_ms.into()));
         fleet.heal();
-        let rest = fleet.world.now().plus(SETTLE_MS + 4 * self.fleet.timeout_ms);
+        let rest = fleet.world.now().plus(self.settle_ms());
         fleet.run_until(rest);
     }
 
-    fn each(&self, fleet: &mut Fleet, index: usize, begins: bool, act: impl Fn(&Outage, &mut Fleet, Target, u32)) {
-        let entry = &self.outages[index];
-        if entry.outage.is_servers() {
-            fleet.world.note_outage(index as u32, fleet.server(), begins);
-            act(&entry.outage, fleet, Target(0), entry.for_ms);
-            return;
-        }
-        let devices = match entry.device {
-            Some(device) => device as usize..device as usize + 1,
-            None => 0..fleet.len(),
-        };
-        for device in devices {
-            fleet.world.note_outage(index as u32, fleet.node(Target(device)), begins);
-            act(&entry.outage, fleet, Target(device), entry.for_ms);
+    /// How long a site may take to come to rest once it is healed, in milliseconds.
+    pub fn settle_ms(&self) -> u32 {
+        SETTLE_MS + 4 * self.fleet.timeout_ms
+    }
+
+    /// Lets happen what [`Scenario::steps`] says, to whatever it can happen to.
+    pub fn take(&self, step: Step, site: &mut impl Site) {
+        match step.what {
+            Happens::BackUp => site.back_up(),
+            Happens::Begins(index) => self.each(site, index, true),
+            Happens::Ends(index) => self.each(site, index, false),
         }
     }
 
-    /// What to do when, in order; of one instant the ends before the beginnings.
-    fn steps(&self) -> Vec<(u32, Step)> {
+    fn each(&self, site: &mut impl Site, index: usize, begins: bool) {
+        let entry = &self.outages[index];
+        let devices = match entry.device {
+            _ if entry.outage.is_servers() => 0..1,
+            Some(device) => device as usize..device as usize + 1,
+            None => 0..site.devices(),
+        };
+        for target in devices.map(Target) {
+            site.note(index as u32, (!entry.outage.is_servers()).then_some(target), begins);
+            if begins {
+                entry.outage.begin(site, target, entry.for_ms);
+            } else {
+                entry.outage.end(site, target);
+            }
+        }
+    }
+
+    /// What happens when, in order; of one instant the ends before the beginnings. After the last one a site is to be healed.
+    pub fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for (index, entry) in self.outages.iter().enumerate() {
             let remembers = match entry.outage {
@@ -230,12 +240,13 @@ impl Scenario {
                 _ => Remembers::Nothing,
             };
             if remembers == Remembers::OldCopy {
-                steps.push((entry.at_ms / 2, Step::BackUp));
+                steps.push(Step { at_ms: entry.at_ms / 2, what: Happens::BackUp });
             }
-            steps.push((entry.at_ms, Step::Begin(index)));
-            steps.push((entry.at_ms.saturating_add(entry.for_ms).min(self.for_ms.max(entry.at_ms)), Step::End(index)));
+            steps.push(Step { at_ms: entry.at_ms, what: Happens::Begins(index) });
+            let end_ms = entry.at_ms.saturating_add(entry.for_ms).min(self.for_ms.max(entry.at_ms));
+            steps.push(Step { at_ms: end_ms, what: Happens::Ends(index) });
         }
-        steps.sort_by_key(|&(at_ms, step)| (at_ms, matches!(step, Step::Begin(_))));
+        steps.sort_by_key(|step| (step.at_ms, matches!(step.what, Happens::Begins(_))));
         steps
     }
 
@@ -261,11 +272,19 @@ impl Scenario {
     }
 }
 
+/// One thing that happens in a story; see [`Scenario::take`].
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub struct Step {
+    /// When, in milliseconds.
+    pub at_ms: u32,
+    what: Happens,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Happens {
     BackUp,
-    Begin(usize),
-    End(usize),
+    Begins(usize),
+    Ends(usize),
 }
 
 fn random_outage(below: &mut impl FnMut(u32) -> u32) -> Outage {

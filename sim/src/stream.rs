@@ -1,7 +1,7 @@
 //! A byte stream between two nodes, as TCP gives it: it stalls, it ends, and it never loses a byte in the middle.
 
 use crate::world::NodeId;
-use holdline_proto::Instant;
+use holdline_proto::{ConnectFailure, Instant};
 use std::collections::VecDeque;
 
 /// Which way bytes go: 0 from the end that opened the stream, 1 towards it.
@@ -48,6 +48,10 @@ pub(crate) struct Stream {
     pub(crate) closed: [bool; 2],
     /// When it last carried something.
     pub(crate) used: Instant,
+    /// Why it could not be opened, if it could not.
+    pub(crate) failure: Option<ConnectFailure>,
+    /// It ended with an error, and not in order.
+    pub(crate) reset: bool,
     /// It has been broken: what is written from now on is lost.
     pub(crate) cut: bool,
     /// Nothing will ever arrive again, and nobody is told.
@@ -68,6 +72,8 @@ impl Stream {
             timers: [None; 2],
             closed: [false; 2],
             used: Instant::default(),
+            failure: None,
+            reset: false,
             cut: false,
             dead: false,
         }

@@ -348,6 +348,11 @@ impl<M: Machine> World<M> {
         self.pump(node, None);
     }
 
+    /// When something will happen by itself, if anything will.
+    pub fn next_event(&self) -> Option<Instant> {
+        self.heap.peek().map(|&Reverse((at, _, _))| at)
+    }
+
     /// Runs until nothing is due before or at `end`.
     pub fn run_until(&mut self, end: Instant) {
         while let Some(&Reverse((at, _, due))) = self.heap.peek() {
@@ -429,6 +434,7 @@ impl<M: Machine> World<M> {
                 return;
             }
             self.streams[id.0 as usize].state = StreamState::Closed;
+            self.streams[id.0 as usize].failure = Some(failure);
             self.detach(id);
             self.trace.failed(self.now, id, from, failure);
             let local = self.local(from);
@@ -638,6 +644,7 @@ impl<M: Machine> World<M> {
             self.close_end(id, 1 - side);
         } else if !bytes.is_empty() && receiver_gone && self.nodes[to.0 as usize].powered {
             // The kernel of a node that has closed answers with a reset.
+            self.streams[id.0 as usize].reset = true;
             self.close_end(id, side);
         }
         if was_full && self.streams[id.0 as usize].state == StreamState::Open {
@@ -717,6 +724,7 @@ impl<M: Machine> World<M> {
         match fate {
             Fate::Silent => self.streams[id.0 as usize].dead = true,
             Fate::Fin | Fate::Rst => {
+                self.streams[id.0 as usize].reset = fate == Fate::Rst;
                 for side in 0..2 {
                     let stream = &mut self.streams[id.0 as usize];
                     stream.pipes[side].end(fate);

@@ -3,7 +3,7 @@
 use holdline_proto::Instant;
 use holdline_sim::Access;
 use holdline_sim::actor::{Defect, Profile};
-use holdline_sim::fleet::Target;
+use holdline_sim::outage::{Site, Target};
 use holdline_sim::scenario::Scenario;
 
 fn violations(story: &str, defect: Option<Defect>) -> Vec<String> {

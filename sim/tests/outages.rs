@@ -2,8 +2,8 @@
 
 use holdline_proto::ConnectFailure;
 use holdline_sim::actor::Profile;
-use holdline_sim::fleet::{Fleet, Target};
-use holdline_sim::outage::{ConnectFails, End, Outage, Remembers, Stop, Then, Way};
+use holdline_sim::fleet::Fleet;
+use holdline_sim::outage::{ConnectFails, End, Outage, Remembers, Stop, Target, Then, Way};
 use holdline_sim::scenario::{Entry, FleetTable, Scenario};
 use holdline_sim::{Direction, Happened, NodeId, StreamId, Traced};
 
