@@ -1,14 +1,27 @@
 //! What an implementation of Holdline must do.
 //!
-//! This crate is to hold the conformance cases as data, and the runner that plays them against any implementation.
-//!
-//! Today it knows the requirements: [`Specification`] reads them out of `SPEC.md`, and [`Matrix`] holds against them what code and
-//! tests cite. The test `requirements` does that for this repository.
+//! [`Specification`] reads the requirements out of `SPEC.md`, and [`Matrix`] holds against them what code and tests cite. [`Case`] is a
+//! conformance case, read from the files in `cases/`; [`play`] plays one on a [`bench::Bench`]: against an implementation over TCP,
+//! or against the reference [`subject`] in this process.
 
+pub mod bench;
+mod case;
+mod crc;
+mod expression;
+mod library;
 mod matrix;
+mod play;
 mod requirement;
 mod specification;
+pub mod subject;
+mod template;
 
+pub use case::{Case, CaseError, Field, Mode, Profile, Role, Scalar, Step, Verb};
+pub use crc::crc32;
+pub use expression::{Names, Value, evaluate, holds, span};
+pub use library::{CASES, SPECIFICATION, all_cases, specification};
 pub use matrix::{Exemption, Matrix, Side};
+pub use play::{Entry, Failure, Outcome, Terms, Transcript, Verdict, play};
 pub use requirement::{Requirement, cited};
 pub use specification::{Level, Specification};
+pub use template::Template;

@@ -1,0 +1,35 @@
+//! The cases and the specification that are built in.
+
+use crate::case::{Case, CaseError};
+use crate::specification::Specification;
+
+/// The text of SPEC.md.
+pub const SPECIFICATION: &str = include_str!("../../SPEC.md");
+
+/// The files of cases, by name.
+pub const CASES: &[(&str, &str)] = &[
+    ("02-framing.toml", include_str!("../cases/02-framing.toml")),
+    ("06-handshake.toml", include_str!("../cases/06-handshake.toml")),
+    ("09-time.toml", include_str!("../cases/09-time.toml")),
+    ("13-faults.toml", include_str!("../cases/13-faults.toml")),
+];
+
+/// The requirements of [`SPECIFICATION`].
+///
+/// # Errors
+/// What is wrong with it, one sentence each.
+pub fn specification() -> Result<Specification, Vec<String>> {
+    Specification::read(SPECIFICATION)
+}
+
+/// Every case of [`CASES`], in the order of the files.
+///
+/// # Errors
+/// The first case that is none.
+pub fn all_cases(specification: &Specification) -> Result<Vec<Case>, CaseError> {
+    let mut cases = Vec::new();
+    for (file, text) in CASES {
+        cases.extend(Case::read_all(file, text, specification)?);
+    }
+    Ok(cases)
+}
