@@ -217,6 +217,9 @@ impl Site for Fleet {
             return;
         }
         let now = self.world.local(node);
+        if !up {
+            self.world.abandon(node);
+        }
         if let Actor::Device(device) = self.world.machine(node) {
             device.set_network(now, up);
         }
@@ -308,6 +311,10 @@ impl Site for Fleet {
     }
 
     fn stop_server(&mut self, how: Stop) {
+        // An outage that overlaps another finds it stopped.
+        if !self.world.is_powered(self.server) {
+            return;
+        }
         if how == Stop::Graceful {
             if let Actor::Server(hub) = self.world.machine(self.server) {
                 hub.close_all(1_000);
@@ -324,6 +331,9 @@ impl Site for Fleet {
     }
 
     fn start_server(&mut self, memory: Remembers) {
+        if self.world.is_powered(self.server) {
+            return;
+        }
         let named: Vec<(ClientId, Shared)> =
             self.devices.iter().map(|slot| (slot.setup.id, Rc::clone(&slot.setup.accounts))).collect();
         let setup = self.setup;

@@ -20,6 +20,8 @@ pub struct Ledger {
     contested: bool,
     repeated: u64,
     reordered: u64,
+    /// Those of them that an older outbox brought back.
+    restored: u64,
     violations: Vec<String>,
 }
 
@@ -124,6 +126,7 @@ impl Ledger {
             self.next = number + 1;
         } else if self.missing.remove(&number) {
             self.reordered += 1;
+            self.restored += u64::from(self.may_be_repeated.contains(&number));
         } else {
             self.repeated += 1;
             // HL-0080
@@ -161,8 +164,8 @@ impl Ledger {
                     .map(|number| format!("message {number} was lost")),
             );
         }
-        if self.reordered > 0 {
-            found.push(format!("{} messages came out of order", self.reordered));
+        if self.reordered > self.restored {
+            found.push(format!("{} messages came out of order", self.reordered - self.restored));
         }
         found
     }

@@ -9,11 +9,15 @@ use std::time::Duration;
 /// What the proxy has to do, and when.
 ///
 /// # Errors
-/// An outage that happens inside a device or a server, or that a proxy for one connection has no means for.
+/// An outage that waits for a count, that happens inside a device or a server, or that a proxy for one connection has no means for.
 pub fn plan(scenario: &Scenario) -> Result<Vec<Live>, ScenarioError> {
     let mut plan = Vec::new();
     for (index, entry) in scenario.outages.iter().enumerate() {
         let at = Duration::from_millis(entry.at_ms.into());
+        if entry.when.is_some() {
+            let what = "waits for a count, which a proxy between real programs does not keep; give it an `at_ms` alone";
+            return Err(scenario.wrong(&format!("outage {} {what}", index + 1)));
+        }
         let lasts = Duration::from_millis(entry.for_ms.into());
         let acts = acts(&entry.outage).map_err(|error| scenario.wrong(&format!("outage {}: {error}", index + 1)))?;
         let Some((during, after)) = acts else {

@@ -34,13 +34,14 @@ impl Recording {
     /// Plays a story and keeps what happens: the same run as [`Scenario::run`], with the same hash. `named` is what the user calls
     /// the story, a name or a path.
     pub fn play(story: &Scenario, named: &str, profile: Profile, seed: u64) -> Self {
+        let story = story.drawn(seed);
         let mut fleet = story.fleet(profile, seed);
         fleet.world.record();
         story.play(&mut fleet);
         let plain = named.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter));
         let quoted = if plain { named.to_owned() } else { format!("'{}'", named.replace('\'', r"'\''")) };
         Self {
-            story: story.clone(),
+            story,
             profile,
             seed,
             command: format!("holdline-sim run {quoted} --seed {seed} --profile {}", profile.name()),

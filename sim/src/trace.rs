@@ -3,6 +3,7 @@
 use crate::stream::Direction;
 use crate::world::{NodeId, StreamId};
 use holdline_proto::{ConnectFailure, Instant};
+use std::collections::BTreeMap;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,22 @@ pub(crate) struct Trace {
     hash: u64,
     bytes_written: u64,
     kept: Option<Vec<Traced>>,
+    counts: Option<Counts>,
+}
+
+/// What was written on all streams of the nodes that opened them.
+#[derive(Debug, Default)]
+struct Counts {
+    openers: BTreeMap<StreamId, NodeId>,
+    /// By the node that opened the stream, and whether it was the writer.
+    written: BTreeMap<(NodeId, bool), Written>,
+}
+
+/// How much was written one way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    pub(crate) lines: u64,
 }
 
 impl Trace {
@@ -131,6 +148,14 @@ impl Trace {
 
     pub(crate) fn kept(&self) -> &[Traced] {
         self.kept.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn count(&mut self) {
+        self.counts.get_or_insert_default();
+    }
+
+    pub(crate) fn counted(&self, opener: NodeId, up: bool) -> Written {
+        self.counts.as_ref().and_then(|counts| counts.written.get(&(opener, up))).copied().unwrap_or_default()
     }
 
     pub(crate) fn timer(&mut self, at: Instant, node: NodeId, stream: Option<StreamId>) {
@@ -157,6 +182,9 @@ impl Trace {
 
     pub(crate) fn opened(&mut self, at: Instant, stream: StreamId, from: NodeId, to: NodeId) {
         self.mix(2, at, u64::from(from.0) << 32 | u64::from(to.0));
+        if let Some(counts) = &mut self.counts {
+            counts.openers.insert(stream, from);
+        }
         self.keep(at, || Happened::Opened { stream, from, to });
     }
 
@@ -167,6 +195,13 @@ impl Trace {
 
     pub(crate) fn written(&mut self, at: Instant, stream: StreamId, direction: Direction, bytes: &[u8]) {
         self.bytes_written += bytes.len() as u64;
+        if let Some(counts) = &mut self.counts
+            && let Some(&opener) = counts.openers.get(&stream)
+        {
+            let written = counts.written.entry((opener, direction.0 == 0)).or_default();
+            written.bytes += bytes.len() as u64;
+            written.lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        }
         self.mix_bytes(4, at, stream, direction, bytes);
         self.keep(at, || Happened::Written { stream, direction, bytes: bytes.to_vec() });
     }

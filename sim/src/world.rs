@@ -6,7 +6,7 @@
 
 use crate::rng::SplitMix64;
 use crate::stream::{Direction, Fate, Pipe, Stream, StreamState};
-use crate::trace::{Remark, Trace, Traced};
+use crate::trace::{Remark, Trace, Traced, Written};
 use holdline_proto::{ConnectFailure, Instant};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -259,6 +259,16 @@ impl<M: Machine> World<M> {
         self.trace.bytes_written()
     }
 
+    /// Counts what is written from now on, each way, for each node that opens streams.
+    pub(crate) fn count(&mut self) {
+        self.trace.count();
+    }
+
+    /// What was written since on the streams that a node opened, by it, `up`, or to it.
+    pub(crate) fn counted(&self, opener: NodeId, up: bool) -> Written {
+        self.trace.counted(opener, up)
+    }
+
     /// Asks a machine what it wants, after something was done to it from outside.
     pub fn wake(&mut self, node: NodeId) {
         self.pump(node, None);
@@ -318,6 +328,17 @@ impl<M: Machine> World<M> {
     pub fn break_streams(&mut self, node: NodeId, fate: Fate) {
         for stream in self.nodes[node.0 as usize].streams.clone() {
             self.break_stream(stream, fate, Some(node));
+        }
+    }
+
+    /// Gives up every stream that a node has asked for and that is not open yet: its socket is closed.
+    pub(crate) fn abandon(&mut self, node: NodeId) {
+        for id in self.nodes[node.0 as usize].streams.clone() {
+            let stream = &mut self.streams[id.0 as usize];
+            if stream.state == StreamState::Opening && stream.ends[0] == node {
+                stream.state = StreamState::Closed;
+                self.detach(id);
+            }
         }
     }
 

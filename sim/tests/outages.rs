@@ -26,13 +26,14 @@ fn play(outage: Outage, for_ms: u32) -> Played {
 
 /// A minute in which this one thing goes wrong for the first device.
 fn play_with(fleet: FleetTable, outage: Outage, for_ms: u32) -> Played {
-    let entry = Entry { at_ms: BEGIN as u32, for_ms, device: (!outage.is_servers()).then_some(0), outage };
+    let entry = Entry { at_ms: BEGIN as u32, when: None, for_ms, device: (!outage.is_servers()).then_some(0), outage };
     let story = Scenario {
         name: "test".into(),
         about: String::new(),
         for_ms: (BEGIN as u32 + for_ms).max(60_000),
         fleet,
         outages: vec![entry],
+        ..Scenario::default()
     };
     let mut fleet = story.fleet(Profile::Native, 3);
     fleet.world.record();
@@ -356,10 +357,10 @@ fn connections_fail_as_told_while_open_streams_stay() {
     let open = play(Outage::NoConnect { how: ConnectFails::Refused }, 10_000);
     assert_eq!(open.opened().len(), 1);
     let run = |how| {
-        let entry = |at_ms, for_ms, outage| Entry { at_ms, for_ms, device: None, outage };
+        let entry = |at_ms, for_ms, outage| Entry { at_ms, when: None, for_ms, device: None, outage };
         let outages = vec![entry(9_999, 20_000, Outage::NoConnect { how }), entry(10_000, 0, Outage::Cut { with: End::Rst })];
         let fleet = FleetTable { jitter_ms: 0, ..FleetTable::default() };
-        let story = Scenario { name: "test".into(), about: String::new(), for_ms: 60_000, fleet, outages };
+        let story = Scenario { name: "test".into(), about: String::new(), for_ms: 60_000, fleet, outages, ..Scenario::default() };
         let mut fleet = story.fleet(Profile::Native, 3);
         fleet.world.record();
         story.play(&mut fleet);

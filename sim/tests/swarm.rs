@@ -16,7 +16,7 @@ fn native_keeps_its_promise_in_random_stories() {
 }
 
 #[test]
-fn a_story_survives_being_written_and_read() {
+fn a_random_story_survives_being_written_and_read() {
     for seed in 0..200 {
         let scenario = Scenario::random(seed);
         assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario));

@@ -12,7 +12,7 @@ const STRIDE: usize = if cfg!(debug_assertions) { 7 } else { 1 };
 
 fn session(outages: Vec<Entry>) -> Scenario {
     let fleet = FleetTable { message_every_ms: 300, message_length: 24, jitter_ms: 0, ..FleetTable::default() };
-    Scenario { name: "sweep".into(), about: String::new(), for_ms: 1_000, fleet, outages }
+    Scenario { name: "sweep".into(), about: String::new(), for_ms: 1_000, fleet, outages, ..Scenario::default() }
 }
 
 /// Bytes of the first stream each way, before the applications fall silent.
@@ -82,7 +82,7 @@ fn a_session_survives_a_loss_of_power_before_and_after_every_step() {
                 Outage::ServerStop { how: Stop::HostLost, memory },
                 Outage::ServerStop { how: Stop::Graceful, memory },
             ] {
-                let story = session(vec![Entry { at_ms, for_ms: 100, device: None, outage }]);
+                let story = session(vec![Entry { at_ms, when: None, for_ms: 100, device: None, outage }]);
                 let outcome = story.run(Profile::Native, 1);
                 assert!(outcome.violations.is_empty(), "{:#?} in\n{}", outcome.violations, story.to_toml());
             }
