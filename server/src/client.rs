@@ -1,7 +1,8 @@
 //! The client: the same driver as the server's, calling out, and the supervisor that says when.
 
+use crate::chance::Chance;
 use crate::channel::{Channel, Session, State};
-use crate::clock::{Clock, random};
+use crate::clock::Clock;
 use crate::connection::{Connection, Profile};
 use crate::driver::Driver;
 use crate::report::{Reporter, Reports, What};
@@ -63,6 +64,7 @@ pub struct ClientBuilder {
     fallback: Option<Flavour>,
     outbox: VecOutbox,
     inbox: usize,
+    chance: Chance,
     on_connection: Option<ConnectionCallback>,
     bad_server: Option<BadServer>,
 }
@@ -84,6 +86,7 @@ impl Client {
             fallback: None,
             outbox: VecOutbox::new(1_024, 1 << 20),
             inbox: 256,
+            chance: Chance::default(),
             on_connection: None,
             bad_server: None,
         }
@@ -149,6 +152,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Where random numbers come from. Default: the system.
+    #[must_use]
+    pub fn chance(mut self, chance: Chance) -> Self {
+        self.chance = chance;
+        self
+    }
+
     /// Is told each time a link comes up or goes down.
     #[must_use]
     pub fn on_connection(mut self, callback: impl FnMut(bool) + Send + 'static) -> Self {
@@ -197,7 +207,7 @@ impl ClientBuilder {
     {
         let role = ClientRole { id: ClientId::new(&self.id)? };
         let config = self.session.validate()?;
-        let session = session(role, config, self.profile, self.outbox.clone());
+        let session = session(role, config, self.profile, self.outbox.clone(), &self.chance);
         let channel = Arc::new(Channel::new(Arc::from(&*self.id), session, self.inbox));
         let (reporter, clock) = (Reporter::new(), Clock::new());
         if let Some(mut callback) = self.on_connection {
@@ -221,11 +231,12 @@ impl ClientBuilder {
             channel: Arc::clone(&channel),
             reporter: reporter.clone(),
             clock,
-            supervisor: Supervisor::new(supervisor, random()),
+            supervisor: Supervisor::new(supervisor, self.chance.draw()),
             role,
             config,
             fallback: self.fallback.filter(|_| self.profile == Profile::Native),
             outbox: self.outbox,
+            chance: self.chance,
             bad_server: self.bad_server,
         };
         tokio::spawn(caller.run(connect));
@@ -234,10 +245,10 @@ impl ClientBuilder {
     }
 }
 
-fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecOutbox) -> Session<ClientRole> {
+fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecOutbox, chance: &Chance) -> Session<ClientRole> {
     match profile {
         Profile::Native => {
-            let incarnation = Incarnation { boot: random(), epoch: random() };
+            let incarnation = Incarnation { boot: chance.draw(), epoch: chance.draw() };
             Session::Native(native::Session::new(role, config, incarnation, outbox))
         }
         Profile::Classic(flavour) => Session::Classic(Box::new(classic::Session::new(role, flavour, config, outbox))),
@@ -255,6 +266,7 @@ struct Caller {
     fallback: Option<Flavour>,
     /// An empty outbox with the bounds that were asked for.
     outbox: VecOutbox,
+    chance: Chance,
     bad_server: Option<BadServer>,
 }
 
@@ -314,7 +326,8 @@ impl Caller {
         self.supervisor.handle_connected();
         let now = self.clock.now();
         let mut reports = Vec::new();
-        let greet = |state: &mut State<ClientRole>, _: &mut Vec<What>| state.session.handle_connected(now, random());
+        let random = self.chance.draw();
+        let greet = |state: &mut State<ClientRole>, _: &mut Vec<What>| state.session.handle_connected(now, random);
         let link = self.channel.lock().begin_link(greet, now, &mut reports)?;
         self.reporter.tell_all(&self.channel.id, reports);
         {
@@ -347,7 +360,7 @@ impl Caller {
         let mut locked = self.channel.lock();
         let state = locked.get();
         let outbox = state.move_outbox(self.outbox.clone());
-        state.session = session(self.role, self.config, Profile::Classic(flavour), outbox);
+        state.session = session(self.role, self.config, Profile::Classic(flavour), outbox, &self.chance);
         self.supervisor.set_classic();
     }
 

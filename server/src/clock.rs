@@ -1,7 +1,6 @@
 //! Tokio's time on the session's timeline; under a paused runtime it stands still with it.
 
 use holdline_proto::Instant;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Milliseconds since the clock was made.
@@ -24,18 +23,4 @@ impl Clock {
         // Tokio's timers have a resolution of a millisecond as well and fire at or after their instant.
         self.base + Duration::from_millis(instant.as_millis())
     }
-}
-
-/// A random 64-bit number.
-///
-/// Where the system's source fails, which it does not on a system that has started, the keys of the standard library's hash maps
-/// still make a number that is unlikely to repeat.
-#[expect(clippy::disallowed_methods, reason = "this is the one place where chance enters the server and the client")]
-pub(crate) fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|error| {
-        static WARNED: OnceLock<()> = OnceLock::new();
-        WARNED.get_or_init(|| tracing::error!(%error, "the system has no random numbers"));
-        use std::hash::{BuildHasher, Hasher, RandomState};
-        RandomState::new().build_hasher().finish()
-    })
 }

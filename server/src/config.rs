@@ -1,5 +1,6 @@
 //! What a server may choose.
 
+use crate::chance::Chance;
 use crate::connection::Profile;
 use holdline_proto::{Config, ConfigError, ValidConfig, VecOutbox, classic::Flavour};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub struct ServerConfig {
     pub only_expected: bool,
     /// What strangers and slow applications can cost.
     pub limits: Limits,
+    /// Where random numbers come from. Default: the system.
+    pub chance: Chance,
 }
 
 /// Bounds of a server.
@@ -69,6 +72,7 @@ impl Default for ServerConfig {
             expected: BTreeSet::new(),
             only_expected: false,
             limits: Limits::default(),
+            chance: Chance::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Holdline on Tokio: a server and a client that keep a line of messages through outages.
 
+mod chance;
 mod channel;
 mod client;
 mod clock;
@@ -16,6 +17,7 @@ mod report;
 mod server;
 mod sync;
 
+pub use chance::Chance;
 pub use channel::Received;
 pub use client::{Client, ClientBuilder, InvalidClient};
 pub use config::{InvalidConfig, Limits, ServerConfig};

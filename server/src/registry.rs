@@ -1,14 +1,14 @@
 //! Client id → session, and who may have one.
 
 use crate::channel::{Channel, Session};
-use crate::clock::{Clock, random};
+use crate::clock::Clock;
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
 use crate::report::{Reporter, What};
 use crate::sync::{Mutex, lock};
 use holdline_proto::{DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, VecOutbox, classic, native};
 use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -29,7 +29,7 @@ struct Entries {
     sessions: HashSet<Entry>,
     /// Sessions that somebody waits for: told when they appear, or the server closes. One entry for each, so that ten thousand who
     /// wait are not all woken ten thousand times.
-    awaited: HashMap<Arc<str>, Arc<Notify>>,
+    awaited: BTreeMap<Arc<str>, Arc<Notify>>,
     /// While set, hellos are refused; the server is shutting down.
     closing: bool,
 }
@@ -79,22 +79,20 @@ pub(crate) struct Admitted {
 
 impl Registry {
     pub(crate) fn new(config: CheckedConfig) -> Self {
-        Self {
-            config,
-            clock: Clock::new(),
-            reporter: Reporter::new(),
-            // HL-0020
-            boot: random(),
-            entries: Mutex::default(),
-        }
+        // HL-0020
+        let boot = config.given.chance.draw();
+        Self { config, clock: Clock::new(), reporter: Reporter::new(), boot, entries: Mutex::default() }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Channel<ServerRole>>> {
         lock(&self.entries).sessions.get(id).map(|entry| Arc::clone(&entry.0))
     }
 
+    /// All sessions, in the order of their ids: what is done to each is done in the same order in every run.
     pub(crate) fn all(&self) -> Vec<Arc<Channel<ServerRole>>> {
-        lock(&self.entries).sessions.iter().map(|entry| Arc::clone(&entry.0)).collect()
+        let mut all: Vec<_> = lock(&self.entries).sessions.iter().map(|entry| Arc::clone(&entry.0)).collect();
+        all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        all
     }
 
     /// Whether lines carry a checksum.
@@ -106,7 +104,7 @@ impl Registry {
     pub(crate) fn close(&self) {
         let mut entries = lock(&self.entries);
         entries.closing = true;
-        for awaited in entries.awaited.drain() {
+        for awaited in std::mem::take(&mut entries.awaited) {
             awaited.1.notify_waiters();
         }
     }
@@ -188,7 +186,7 @@ impl Registry {
                         state.go_down(now, DownReason::Takeover, reports);
                     }
                 }
-                let taken = state.session.handle_greeting(now, random(), greeting);
+                let taken = state.session.handle_greeting(now, config.chance.draw(), greeting);
                 debug_assert_eq!(taken, Ok(()), "the session has the greeting's profile");
             },
             now,
@@ -205,14 +203,19 @@ impl Registry {
 
     /// HL-0128: those who are turned away together do not come back together.
     fn come_back_later(&self, code: RefusalCode) -> Refusal {
-        Refusal { code, retry_ms: spread(self.config.given.limits.busy_retry_ms) }
+        Refusal { code, retry_ms: self.spread(self.config.given.limits.busy_retry_ms) }
+    }
+
+    /// A time between `ms` and twice that.
+    pub(crate) fn spread(&self, ms: u32) -> u32 {
+        self.config.given.chance.spread(ms)
     }
 
     fn session(&self, profile: Profile, outbox: VecOutbox) -> Session<ServerRole> {
         let config = self.config.session(profile);
         match profile {
             Profile::Native => {
-                let incarnation = Incarnation { boot: self.boot, epoch: random() };
+                let incarnation = Incarnation { boot: self.boot, epoch: self.config.given.chance.draw() };
                 Session::Native(native::Session::new(ServerRole, config, incarnation, outbox))
             }
             Profile::Classic(flavour) => Session::Classic(Box::new(classic::Session::new(ServerRole, flavour, config, outbox))),
@@ -233,10 +236,4 @@ impl Drop for Awaiting<'_> {
             entries.awaited.remove(self.id);
         }
     }
-}
-
-/// A time between `ms` and twice that, so that clients which are sent away together do not return together.
-pub(crate) fn spread(ms: u32) -> u32 {
-    let extra = (u128::from(random()) * (u128::from(ms) + 1)) >> 64;
-    ms.saturating_add(u32::try_from(extra).unwrap_or(0))
 }

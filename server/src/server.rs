@@ -4,7 +4,7 @@ use crate::config::{InvalidConfig, ServerConfig};
 use crate::connection::Connection;
 use crate::error::Closed;
 use crate::listener::{self, Doors, Serve};
-use crate::registry::{Registry, spread};
+use crate::registry::Registry;
 use crate::report::Reports;
 use holdline_proto::{ByeCode, Outbox};
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ impl Server {
         self.inner.registry.get(id).map(|channel| Connection::new(channel, self.inner.registry.clock))
     }
 
-    /// The lines to all clients that have made contact, in no particular order.
+    /// The lines to all clients that have made contact, in the order of their ids.
     pub fn connections(&self) -> Vec<Connection> {
         let registry = &self.inner.registry;
         registry.all().into_iter().map(|channel| Connection::new(channel, registry.clock)).collect()
@@ -170,7 +170,7 @@ impl Server {
     pub fn close_all(&self, retry: Duration) {
         for channel in self.inner.registry.all() {
             // HL-0128
-            channel.lock().close_link(ByeCode::Closing, spread(milliseconds(retry)));
+            channel.lock().close_link(ByeCode::Closing, self.inner.registry.spread(milliseconds(retry)));
         }
     }
 
@@ -198,7 +198,7 @@ impl Server {
         let left = undelivered();
         for channel in &channels {
             // HL-0126, HL-0128
-            channel.lock().close(ByeCode::Closing, spread(milliseconds(retry)));
+            channel.lock().close(ByeCode::Closing, registry.spread(milliseconds(retry)));
         }
         self.inner.tasks.close();
         // HL-0127

@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod ledger;
 pub mod library;
 pub mod live;
+pub mod net;
 pub mod outage;
 pub mod picture;
 pub mod proxy;

@@ -176,7 +176,8 @@ pub struct Target(pub usize);
 
 /// What outages happen to: devices and their server, each with its network.
 ///
-/// [`crate::fleet::Fleet`] is one, with the sessions alone. A test of a whole program brings its own.
+/// [`crate::fleet::Fleet`] is one, with the sessions alone. A test of a whole program brings its own over
+/// a [`crate::net::Net`].
 pub trait Site {
     /// How many devices there are.
     fn devices(&self) -> usize;

@@ -512,33 +512,58 @@ impl<M: Machine> World<M> {
 
     fn command(&mut self, node: NodeId, command: Command) {
         match command {
-            Command::Connect { to, timeout_ms } => {
-                let id = StreamId(self.streams.len() as u32);
-                let mut stream = Stream::new([node, to]);
-                stream.give_up = self.now.plus(timeout_ms);
-                stream.allowance = self.cuts.get(&id).copied().unwrap_or([usize::MAX; 2]);
-                self.trace.asked(self.now, id, node, to);
-                self.streams.push(stream);
-                self.nodes[node.0 as usize].streams.push(id);
-                let round_trip =
-                    2 * (self.nodes[node.0 as usize].access.latency_ms + self.nodes[to.0 as usize].access.latency_ms);
-                self.schedule(self.now.plus(round_trip), Due::Opening(id));
-            }
-            Command::Close(id) => {
-                // What was written goes on its way, and the end behind it.
-                let stream = &mut self.streams[id.0 as usize];
-                if stream.state == StreamState::Open {
-                    let side = stream.side(node);
-                    stream.closed[side] = true;
-                    let direction = Direction(side as u8);
-                    stream.pipes[side].end(Fate::Fin);
-                    self.push_out(id, direction);
-                } else {
-                    stream.state = StreamState::Closed;
-                }
-                self.nodes[node.0 as usize].streams.retain(|&other| other != id);
-            }
+            Command::Connect { to, timeout_ms } => drop(self.connect(node, to, timeout_ms)),
+            Command::Close(id) => self.close(node, id, &[]),
         }
+    }
+
+    /// Begins to open a stream.
+    pub(crate) fn connect(&mut self, node: NodeId, to: NodeId, timeout_ms: u32) -> StreamId {
+        let id = StreamId(self.streams.len() as u32);
+        let mut stream = Stream::new([node, to]);
+        stream.give_up = self.now.plus(timeout_ms);
+        stream.allowance = self.cuts.get(&id).copied().unwrap_or([usize::MAX; 2]);
+        self.trace.asked(self.now, id, node, to);
+        self.streams.push(stream);
+        self.nodes[node.0 as usize].streams.push(id);
+        let round_trip = 2 * (self.nodes[node.0 as usize].access.latency_ms + self.nodes[to.0 as usize].access.latency_ms);
+        self.schedule(self.now.plus(round_trip), Due::Opening(id));
+        id
+    }
+
+    /// Closes an end of a stream: what was written goes on its way, with `last` and the end behind it.
+    pub(crate) fn close(&mut self, node: NodeId, id: StreamId, last: &[u8]) {
+        let stream = &mut self.streams[id.0 as usize];
+        if stream.state == StreamState::Open {
+            let side = stream.side(node);
+            let direction = Direction(side as u8);
+            let was_closed = std::mem::replace(&mut stream.closed[side], true);
+            let mut waiting = std::mem::take(&mut stream.waiting[side]);
+            if !stream.cut && !was_closed {
+                waiting.extend_from_slice(last);
+                stream.pipes[side].write(&waiting);
+                if !last.is_empty() {
+                    self.trace.written(self.now, id, direction, last);
+                }
+            }
+            let stream = &mut self.streams[id.0 as usize];
+            stream.pipes[side].end(Fate::Fin);
+            self.push_out(id, direction);
+        } else {
+            stream.state = StreamState::Closed;
+        }
+        self.nodes[node.0 as usize].streams.retain(|&other| other != id);
+    }
+
+    /// Why a stream could not be opened; `None` while that is not decided, and if it could.
+    pub(crate) fn failure(&self, id: StreamId) -> Option<ConnectFailure> {
+        let stream = &self.streams[id.0 as usize];
+        stream.failure.or((stream.state == StreamState::Closed).then_some(ConnectFailure::Unreachable))
+    }
+
+    /// Whether a stream has ended with an error.
+    pub(crate) fn was_reset(&self, id: StreamId) -> bool {
+        self.streams[id.0 as usize].reset
     }
 
     /// Takes what a machine has for a stream, as far as there is room, and arms the stream's timer.

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::quantity::{Span, SpanRange};
 use clap::{Args, ValueEnum};
 use holdline_server::proto::{Config, OnForgotten, classic::Flavour};
-use holdline_server::{Limits, ServerConfig};
+use holdline_server::{Chance, Limits, ServerConfig};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -205,6 +205,7 @@ impl Settings {
             expected: self.expect.iter().cloned().collect(),
             only_expected: self.only_expected,
             limits: self.limits(),
+            chance: Chance::default(),
         };
         config.check()?;
         Ok(config)

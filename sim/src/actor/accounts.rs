@@ -53,13 +53,15 @@ pub enum Defect {
 const ATTEMPTS_A_MINUTE: usize = 60;
 
 impl Accounts {
-    pub(super) fn violation(&mut self, what: impl FnOnce() -> String) {
+    /// Notes that something broke a promise; the first 16 are kept.
+    pub fn violation(&mut self, what: impl FnOnce() -> String) {
         if self.violations.len() < 16 {
             self.violations.push(what());
         }
     }
 
-    pub(super) fn tried(&mut self, now: Instant) {
+    /// The device tries to connect.
+    pub fn tried(&mut self, now: Instant) {
         self.attempts.push_back(now);
         while self.attempts.front().is_some_and(|&first| now.since(first) > 60_000) {
             self.attempts.pop_front();
@@ -72,13 +74,15 @@ impl Accounts {
         }
     }
 
-    pub(super) fn came_up(&mut self) {
+    /// The device's session says that it is up.
+    pub fn came_up(&mut self) {
         if std::mem::replace(&mut self.is_up, true) {
             self.violation(|| "the session came up twice and never went down".into());
         }
     }
 
-    pub(crate) fn went_down(&mut self) {
+    /// It says that it is down, or it is no more.
+    pub fn went_down(&mut self) {
         self.is_up = false;
     }
 }

@@ -1,0 +1,156 @@
+//! The real server and the real client under the simulator's outages: Tokio's clock paused, streams of a simulated net, and the same
+//! judges as the protocol's own runs.
+//!
+//! What is random follows from a seed. `HOLDLINE_SEEDS=0..5000` chooses which stories are drawn, `HOLDLINE_SEEDS=17` plays one.
+
+mod defect;
+mod line;
+mod site;
+
+use defect::Defect;
+use holdline_sim::fleet::Outcome;
+use holdline_sim::outage::Outage;
+use holdline_sim::scenario::Scenario;
+use holdline_sim::{library, swarm};
+use site::Premises;
+use std::ops::Range;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What `cargo test` plays.
+const SEEDS: Range<u64> = 0..48;
+/// How long a line that has come to rest is watched for what should not come.
+const AFTERWARDS: Duration = Duration::from_secs(10);
+
+#[test]
+fn random_stories_lose_repeat_and_reorder_nothing() {
+    let seeds = seeds();
+    let total = swarm::play(seeds.clone(), |seed| play(&Scenario::random(seed), seed, None), |_, _| {});
+    let Some(&seed) = total.broken.first() else {
+        let account = total.outcome.account;
+        println!("{seeds:?}: {account:?}, {} links, {} bytes", total.outcome.links, total.outcome.bytes);
+        assert!(account.delivered > 10 * (seeds.end - seeds.start), "{account:?}");
+        return;
+    };
+    let story = swarm::shrink(&Scenario::random(seed), |story| !play(story, seed, None).violations.is_empty());
+    panic!(
+        "{} of {seeds:?} broke the promise, the first is {seed}: {:#?}\nin\n{}\nagain: HOLDLINE_SEEDS={seed} cargo test -p holdline-server --test outages",
+        total.broken.len(),
+        play(&story, seed, None).violations,
+        story.to_toml()
+    );
+}
+
+#[test]
+fn every_story_of_the_library_loses_repeats_and_reorders_nothing() {
+    for name in library::names() {
+        let mut story = library::load(name).expect("it comes with the simulator");
+        // Nothing in it depends on how many there are.
+        story.fleet.devices = story.fleet.devices.min(5);
+        story.outages.retain(|entry| entry.device.is_none_or(|device| device < story.fleet.devices));
+        let outcome = play(&story, 1, None);
+        assert!(outcome.violations.is_empty(), "{name}: {:#?}", outcome.violations);
+        assert!(outcome.account.delivered > 0, "{name}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..6 {
+        let story = Scenario::random(seed);
+        let (once, again) = (play(&story, seed, None), play(&story, seed, None));
+        assert_eq!((once.hash, once.account, once.pauses_ms), (again.hash, again.account, again.pauses_ms), "seed {seed}");
+        assert_ne!(once.hash, play(&story, seed + 1_000, None).hash, "seed {seed}");
+    }
+}
+
+/// The judges catch what is broken on purpose, each within a few stories.
+#[test]
+fn what_is_broken_on_purpose_is_noticed() {
+    let by = |defect, what: &str| {
+        let broken = (0..20).flat_map(|seed| play(&Scenario::random(seed), seed, Some(defect)).violations);
+        let told: Vec<String> = broken.collect();
+        assert!(told.iter().any(|violation| violation.contains(what)), "{defect:?} is not seen as `{what}`, but: {told:#?}");
+    };
+    by(Defect::SwallowedDigits, "arrived that nobody sent");
+    by(Defect::MadeUpKeepalives, "up and dead");
+    by(Defect::LostByTheApplication, "acknowledged and never accepted");
+    by(Defect::ImpatientConnector, "attempts to connect");
+}
+
+/// A device hears in the welcome that the server knows more of its epoch than itself, and numbers anew.
+#[test]
+fn an_epoch_that_is_drawn_again_is_noticed_by_the_session_itself() {
+    let story = library::load("device-brownout").expect("it comes with the simulator");
+    let outcome = play(&story, 1, Some(Defect::SameNumbersAgain));
+    assert!(outcome.links > 1 && outcome.violations.is_empty(), "{outcome:#?}");
+}
+
+fn seeds() -> Range<u64> {
+    let Ok(chosen) = std::env::var("HOLDLINE_SEEDS") else { return SEEDS };
+    let number = |text: &str| text.parse::<u64>().expect("HOLDLINE_SEEDS is a number, or two with `..` between them");
+    match chosen.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => number(&chosen)..number(&chosen) + 1,
+    }
+}
+
+/// Plays a story, heals everything, lets it come to rest, and says what became of it.
+fn play(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
+    let mut story = story.clone();
+    // Neither happens to a program on Tokio's clock.
+    story.outages.retain(|entry| entry.outage != Outage::ClockJump);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a thread").block_on(played(&story, seed, defect))
+}
+
+async fn played(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
+    let mut premises = Premises::new(story, seed, defect);
+    let begun = premises.begun();
+    let at = |ms: u32| begun + Duration::from_millis(ms.into());
+    for step in story.steps() {
+        judged_until(&premises, at(step.at_ms)).await;
+        story.take(step, &mut premises);
+    }
+    judged_until(&premises, at(story.for_ms)).await;
+    premises.heal();
+    let patience = Instant::now() + Duration::from_millis(story.settle_ms().into());
+    while Instant::now() < patience && !premises.lines().all(|line| line.lock().is_at_rest()) {
+        judged_until(&premises, Instant::now() + Duration::from_secs(1)).await;
+    }
+    judged_until(&premises, Instant::now() + AFTERWARDS).await;
+    outcome(&premises)
+}
+
+/// Lets time pass, and has every line judged now and then.
+async fn judged_until(premises: &Premises, end: Instant) {
+    loop {
+        let next = end.min(Instant::now() + Duration::from_millis(100));
+        tokio::time::sleep_until(next).await;
+        for line in premises.lines() {
+            line.lock().judge();
+        }
+        if next == end {
+            return;
+        }
+    }
+}
+
+fn outcome(premises: &Premises) -> Outcome {
+    let mut outcome = Outcome { hash: premises.hash(), bytes: premises.bytes(), ..Outcome::default() };
+    for line in premises.lines() {
+        let state = line.lock();
+        let accounts = &state.accounts;
+        outcome.links += u64::from(accounts.links);
+        outcome.pauses_ms.extend(&accounts.pauses);
+        outcome.violations.extend(accounts.violations.iter().map(|what| format!("{}: {what}", state.id)));
+        for (ledger, way) in [(&accounts.up, "up"), (&accounts.down, "down")] {
+            outcome.account += ledger.account();
+            outcome.violations.extend(ledger.violations(true).into_iter().map(|what| format!("{} {way}: {what}", state.id)));
+        }
+        if !state.is_up() {
+            outcome.violations.push(format!("{} did not come back", state.id));
+        }
+    }
+    outcome
+}
