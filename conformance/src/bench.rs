@@ -1,6 +1,10 @@
 //! What a case is played on: a subject that can be reached, a clock, and perhaps a shim.
 
+pub(crate) mod clock;
 pub mod in_process;
+mod net;
+pub mod shim;
+pub mod wire;
 
 use serde_json::Value as Json;
 
@@ -43,6 +47,8 @@ pub enum Stop {
     Hung(String),
     /// The subject sends without end.
     Flooded(String),
+    /// The subject's shim answers what is no answer.
+    Garbage(String),
     /// The suite itself could not do what it had to.
     Unable(String),
 }

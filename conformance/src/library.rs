@@ -1,7 +1,10 @@
 //! The cases and the specification that are built in.
 
 use crate::case::{Case, CaseError};
+use crate::report::read_exemptions;
+use crate::requirement::Requirement;
 use crate::specification::Specification;
+use std::collections::BTreeMap;
 
 /// The text of SPEC.md.
 pub const SPECIFICATION: &str = include_str!("../../SPEC.md");
@@ -32,4 +35,12 @@ pub fn all_cases(specification: &Specification) -> Result<Vec<Case>, CaseError> 
         cases.extend(Case::read_all(file, text, specification)?);
     }
     Ok(cases)
+}
+
+/// Why some requirements have no case.
+///
+/// # Errors
+/// What is wrong with the list.
+pub fn case_exemptions() -> Result<BTreeMap<Requirement, String>, String> {
+    read_exemptions(include_str!("../case-exemptions.txt"))
 }

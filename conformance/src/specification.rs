@@ -19,6 +19,16 @@ pub enum Level {
 #[derive(Debug)]
 pub struct Specification {
     requirements: BTreeMap<Requirement, (Level, String)>,
+    passages: BTreeMap<Requirement, Passage>,
+}
+
+/// The sentence of a requirement, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The heading of its section: `7.1 Accepting and acking`.
+    pub section: String,
+    /// The sentence and what follows it there, as Markdown.
+    pub text: String,
 }
 
 impl Specification {
@@ -31,10 +41,17 @@ impl Specification {
         let mut defects = Vec::new();
         let mut sentences = BTreeMap::new();
         let mut requirements = BTreeMap::new();
+        let mut passages = BTreeMap::new();
+        let mut section = String::new();
         for line in text.lines() {
+            if let Some(heading) = line.strip_prefix("##") {
+                heading.trim_start_matches('#').trim().clone_into(&mut section);
+            }
             for sentence in line.split("**[").skip(1) {
                 let Some((id, rest)) = sentence.split_once("]**") else { continue };
                 let (Some(id), level) = (cited(id).next(), Level::first_in(rest)) else { continue };
+                let cell = if line.trim_start().starts_with('|') { rest.trim().trim_end_matches('|') } else { rest };
+                passages.insert(id, Passage { section: section.clone(), text: cell.trim().to_owned() });
                 match level {
                     None => defects.push(format!("{id} has no key word: MUST, SHOULD or MAY")),
                     Some(level) if sentences.insert(id, level).is_some() => {
@@ -66,12 +83,17 @@ impl Specification {
         if sentences.is_empty() {
             defects.push("there is no requirement".to_owned());
         }
-        if defects.is_empty() { Ok(Self { requirements }) } else { Err(defects) }
+        if defects.is_empty() { Ok(Self { requirements, passages }) } else { Err(defects) }
     }
 
     /// All requirements in the order of their ids: id, level, and the appendix's line.
     pub fn requirements(&self) -> impl Iterator<Item = (Requirement, Level, &str)> {
         self.requirements.iter().map(|(&id, (level, what))| (id, *level, what.as_str()))
+    }
+
+    /// What a requirement says, and where.
+    pub fn passage(&self, id: Requirement) -> Option<&Passage> {
+        self.passages.get(&id)
     }
 
     /// Whether there is such a requirement.
@@ -103,9 +125,9 @@ impl fmt::Display for Level {
 
 #[cfg(test)]
 mod tests {
-    use super::Specification;
+    use super::{Specification, cited};
 
-    const GOOD: &str = "- **[HL-0001]** A line MUST end; see HL-0002.\n**[HL-0002]** It MAY be blank.\n\n\
+    const GOOD: &str = "## 1 Lines\n- **[HL-0001]** A line MUST end; see HL-0002.\n**[HL-0002]** It MAY be blank.\n\n\
                         | HL-0001 | MUST | lines end |\n| HL-0002 | MAY | blank lines |\n";
 
     #[test]
@@ -113,6 +135,8 @@ mod tests {
         let spec = Specification::read(GOOD).expect("it has no defect");
         let read: Vec<String> = spec.requirements().map(|(id, level, what)| format!("{id} {level} {what}")).collect();
         assert_eq!(read, ["HL-0001 MUST lines end", "HL-0002 MAY blank lines"]);
+        let passage = |id: &str| cited(id).next().and_then(|id| spec.passage(id)).map(|found| (&*found.section, &*found.text));
+        assert_eq!(passage("HL-0001"), Some(("1 Lines", "A line MUST end; see HL-0002.")));
     }
 
     #[test]

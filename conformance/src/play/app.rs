@@ -310,6 +310,11 @@ fn plain(value: &Json) -> String {
 impl Entry {
     /// As it stands in a report: time, link, direction, text.
     pub fn shown(&self) -> String {
+        self.shown_since(0)
+    }
+
+    /// The same, with the time since `origin`.
+    pub fn shown_since(&self, origin: u64) -> String {
         let text = match std::str::from_utf8(&self.text) {
             Ok(text) => {
                 text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
@@ -317,6 +322,6 @@ impl Entry {
             Err(_) => self.text.escape_ascii().to_string(),
         };
         let link = if self.link.is_empty() { String::new() } else { format!("{} ", self.link) };
-        format!("{:>8} {link}{} {text}", self.at, self.mark)
+        format!("{:>8} {link}{} {text}", self.at.saturating_sub(origin), self.mark)
     }
 }

@@ -30,6 +30,8 @@ pub enum Verdict {
     Hung(String),
     /// The subject sends without end.
     Flooded(String),
+    /// The subject's shim answers what is no answer.
+    Garbage(String),
     /// The suite could not play it.
     Unable(String),
 }
@@ -60,7 +62,7 @@ pub struct Entry {
     pub at: u64,
     /// The step that was under way, counted from 1.
     pub step: usize,
-    /// `>` from the suite, `<` from the subject, `-` what happened, `?` asked of the shim, `!` its answer.
+    /// `>` from the suite, `<` from the subject, `-` what happened, `?` asked of the shim, `!` its answer, `#` its log.
     pub mark: char,
     /// The link's name; empty where none is concerned.
     pub link: String,
@@ -87,6 +89,14 @@ impl Transcript {
         self.entries.len() - 1
     }
 
+    /// Adds what the subject's process said on standard error.
+    pub(crate) fn add_log(&mut self, log: &str) {
+        let at = self.entries.last().map_or(0, |entry| entry.at);
+        for line in log.lines() {
+            self.add(at, '#', "", line.as_bytes());
+        }
+    }
+
     pub(super) fn last(&self) -> Option<usize> {
         self.entries.len().checked_sub(1)
     }
@@ -103,6 +113,7 @@ impl Verdict {
             Self::Crashed(_) => "crashed",
             Self::Hung(_) => "hung",
             Self::Flooded(_) => "flooded",
+            Self::Garbage(_) => "garbage",
             Self::Unable(_) => "unable",
         }
     }
@@ -117,6 +128,7 @@ impl Verdict {
             | Self::Crashed(why)
             | Self::Hung(why)
             | Self::Flooded(why)
+            | Self::Garbage(why)
             | Self::Unable(why) => why,
         }
     }
@@ -130,6 +142,7 @@ impl From<Stop> for Verdict {
             Stop::Crashed(why) => Self::Crashed(why),
             Stop::Hung(why) => Self::Hung(why),
             Stop::Flooded(why) => Self::Flooded(why),
+            Stop::Garbage(why) => Self::Garbage(why),
             Stop::Unable(why) => Self::Unable(why),
         }
     }
