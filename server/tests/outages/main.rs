@@ -64,18 +64,40 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// The judges catch what is broken on purpose, each within a few stories.
+/// The judges catch what is broken on purpose, and nothing without it.
 #[test]
 fn what_is_broken_on_purpose_is_noticed() {
-    let by = |defect, what: &str| {
-        let broken = (0..20).flat_map(|seed| play(&Scenario::random(seed), seed, Some(defect)).violations);
-        let told: Vec<String> = broken.collect();
+    let by = |defect, outage: &str, what: &str| {
+        let text = format!("name = \"test\"\nabout = \"\"\nfor_ms = 60000\n{outage}");
+        let story = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(play(&story, 1, None).violations, [""; 0], "without the defect");
+        let told = play(&story, 1, Some(defect)).violations;
         assert!(told.iter().any(|violation| violation.contains(what)), "{defect:?} is not seen as `{what}`, but: {told:#?}");
     };
-    by(Defect::SwallowedDigits, "arrived that nobody sent");
-    by(Defect::MadeUpKeepalives, "up and dead");
-    by(Defect::LostByTheApplication, "acknowledged and never accepted");
-    by(Defect::ImpatientConnector, "attempts to connect");
+    let black_hole =
+        "fleet.message_every_ms = 0\n[[outage]]\nat_ms = 20000\nfor_ms = 20000\ndo = \"black-hole\"\nthen = \"never\"";
+    let refused = "[[outage]]\nat_ms = 20000\nfor_ms = 20000\ndo = \"no-connect\"\nhow = \"refused\"\n\
+        [[outage]]\nat_ms = 20001\ndo = \"cut\"";
+    by(Defect::SwallowedDigits, "", "arrived that nobody sent");
+    by(Defect::MadeUpKeepalives, black_hole, "up and dead");
+    by(Defect::LostByTheApplication, "", "acknowledged and never accepted");
+    by(Defect::ImpatientConnector, refused, "attempts to connect");
+}
+
+/// Whatever byte a link breaks off after, each way, nobody is told and nothing is lost.
+#[test]
+fn a_link_that_ends_after_any_byte_costs_nothing() {
+    let text = "name = \"cut\"\nabout = \"\"\nfor_ms = 4000\nfleet.message_every_ms = 150\nfleet.message_length = 24";
+    let story = Scenario::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let hello = 130;
+    for byte in (0..2 * hello).chain([1_000]) {
+        for (up, down) in [(byte, usize::MAX), (usize::MAX, byte), (byte, byte)] {
+            let outcome = play_from(&story, 1, None, |premises| premises.cut_first_link(up, down));
+            assert!(outcome.violations.is_empty(), "cut after {up} and {down} bytes: {:#?}", outcome.violations);
+            let account = outcome.account;
+            assert!(account.sent > 20 && account.delivered == account.sent && account.repeated == 0, "{account:?}");
+        }
+    }
 }
 
 /// A device hears in the welcome that the server knows more of its epoch than itself, and numbers anew.
@@ -97,15 +119,23 @@ fn seeds() -> Range<u64> {
 
 /// Plays a story, heals everything, lets it come to rest, and says what became of it.
 fn play(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
+    play_from(story, seed, defect, |_| {})
+}
+
+/// The same, with something done before anything happens.
+fn play_from(story: &Scenario, seed: u64, defect: Option<Defect>, before: impl FnOnce(&mut Premises)) -> Outcome {
     let mut story = story.clone();
     // Neither happens to a program on Tokio's clock.
     story.outages.retain(|entry| entry.outage != Outage::ClockJump);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a thread").block_on(played(&story, seed, defect))
+    runtime.expect("a thread").block_on(async {
+        let mut premises = Premises::new(&story, seed, defect);
+        before(&mut premises);
+        played(premises, &story).await
+    })
 }
 
-async fn played(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
-    let mut premises = Premises::new(story, seed, defect);
+async fn played(mut premises: Premises, story: &Scenario) -> Outcome {
     let begun = premises.begun();
     let at = |ms: u32| begun + Duration::from_millis(ms.into());
     for step in story.steps() {

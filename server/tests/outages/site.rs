@@ -8,7 +8,7 @@ use holdline_sim::net::{Host, Net};
 use holdline_sim::outage::{Remembers, Site, Stop, Target};
 use holdline_sim::rng::SplitMix64;
 use holdline_sim::scenario::Scenario;
-use holdline_sim::{Access, Fate};
+use holdline_sim::{Access, Fate, StreamId};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
@@ -76,6 +76,11 @@ impl Premises {
             premises.switch_on(index);
         }
         premises
+    }
+
+    /// Lets the first connection carry so many bytes each way and no more.
+    pub(crate) fn cut_first_link(&mut self, up: usize, down: usize) {
+        self.net.world().cut_at(StreamId(0), up, down);
     }
 
     pub(crate) fn hash(&self) -> u64 {
