@@ -9,6 +9,7 @@ mod swarm;
 use clap::{Subcommand, ValueEnum};
 use holdline_sim::actor::Profile;
 use holdline_sim::fleet::Outcome;
+use holdline_sim::scenario::Scenario;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
@@ -64,6 +65,24 @@ impl From<Wire> for Profile {
             Wire::Classic2020 => Self::Classic2020,
             Wire::Classic2019 => Self::Classic2019,
         }
+    }
+}
+
+/// What a test can make of the runs.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Hook {
+    /// Lets every actor do something wrong, to see that it is found.
+    #[arg(long, hide = true)]
+    defect: Option<String>,
+}
+
+impl Hook {
+    fn run(&self, story: &Scenario, profile: Profile, seed: u64) -> Outcome {
+        story.run(profile, seed)
+    }
+
+    fn flag(&self) -> String {
+        self.defect.as_ref().map_or(String::new(), |defect| format!(" --defect {defect}"))
     }
 }
 

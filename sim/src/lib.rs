@@ -29,6 +29,7 @@ pub mod picture;
 pub mod proxy;
 pub mod rng;
 pub mod scenario;
+pub mod shrink;
 mod stream;
 pub mod swarm;
 mod trace;

@@ -46,13 +46,16 @@ pub fn text(name: &str) -> Option<&'static str> {
     STORIES.iter().find(|&&(other, _)| other == name).map(|&(_, text)| text)
 }
 
-/// A story by its name, or from a file by its path.
+/// A story by its name, a random one by its seed, `seed-1234`, or from a file by its path.
 ///
 /// # Errors
 /// There is no such story or file, or it cannot be read; says what there is instead.
 pub fn load(name: &str) -> Result<Scenario, ScenarioError> {
     if let Some(text) = text(name) {
         return Scenario::parse(text);
+    }
+    if let Some(seed) = name.strip_prefix("seed-").and_then(|seed| seed.parse().ok()) {
+        return Ok(Scenario::random(seed));
     }
     match std::fs::read_to_string(name) {
         Ok(text) => Scenario::parse(&text).map_err(|error| error.in_file(name)),

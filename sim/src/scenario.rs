@@ -143,6 +143,13 @@ impl Scenario {
         ScenarioError::new(format!("scenario `{}`: {what}", self.name))
     }
 
+    /// How many link outages are timed in it: one for each outage and each device that it concerns, and one for each of the server's.
+    pub fn link_outages(&self) -> u64 {
+        let each =
+            |entry: &Entry| if entry.outage.is_servers() || entry.device.is_some() { 1 } else { self.fleet.devices.into() };
+        self.outages.iter().filter(|entry| entry.when.is_none()).map(each).sum()
+    }
+
     /// The scenario as a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| format!("# cannot be written: {error}"))

@@ -1,23 +1,31 @@
-//! Many runs on all cores, and the smallest story that still fails.
+//! Many runs on all cores.
 
 use crate::fleet::Outcome;
 use crate::scenario::Scenario;
 use std::io::{IsTerminal, Write};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// What became of many runs together.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
-    /// All accounts added up; the longest pause of all.
+    /// How many runs there were.
+    pub runs: u64,
+    /// All accounts added up; the longest pause of all, and every time that was taken, in rising order.
     pub outcome: Outcome,
     /// The seeds of the runs that broke the guarantee, in order.
     pub broken: Vec<u64>,
 }
 
-/// Plays a run for each seed on all cores. `progress` is told how many are done, of how many, now and then.
-pub fn play(seeds: Range<u64>, run: impl Fn(u64) -> Outcome + Sync, progress: impl Fn(u64, u64) + Sync) -> Total {
+/// Plays a run for each seed on all cores. `progress` is told how many are done, of how many, after each; when it breaks off, no further
+/// run begins.
+pub fn play(
+    seeds: Range<u64>,
+    run: impl Fn(u64) -> Outcome + Sync,
+    progress: impl Fn(u64, u64) -> ControlFlow<()> + Sync,
+) -> Total {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Total::default());
     let count = seeds.end - seeds.start;
@@ -32,78 +40,152 @@ pub fn play(seeds: Range<u64>, run: impl Fn(u64) -> Outcome + Sync, progress: im
                     }
                     let outcome = run(seed);
                     let Ok(mut total) = total.lock() else { break };
-                    add(&mut total, seed, &outcome);
+                    total.add(seed, outcome);
+                    let done = total.runs;
                     drop(total);
-                    progress(seed + 1 - seeds.start, count);
+                    if progress(done, count).is_break() {
+                        next.store(seeds.end, Ordering::Relaxed);
+                    }
                 }
             });
         }
     });
     let mut total = total.into_inner().unwrap_or_default();
     total.broken.sort_unstable();
+    total.outcome.pauses_ms.sort_unstable();
     total
 }
 
-fn add(total: &mut Total, seed: u64, outcome: &Outcome) {
-    total.outcome.account += outcome.account;
-    total.outcome.links += outcome.links;
-    total.outcome.bytes += outcome.bytes;
-    total.outcome.longest_pause_ms = total.outcome.longest_pause_ms.max(outcome.longest_pause_ms);
-    // The order in which runs end must not matter.
-    total.outcome.hash ^= outcome.hash;
-    if !outcome.violations.is_empty() {
-        total.broken.push(seed);
-    }
-}
-
-/// Shows on a terminal how far the runs are.
-pub fn progress(done: u64, count: u64) {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() && (done.is_multiple_of((count / 200).max(1)) || done == count) {
-        let width = (done * 40 / count.max(1)) as usize;
-        // A progress bar that cannot be shown is no reason to stop.
-        let _ = write!(terminal, "\r[{:<40}] {done}/{count}{}", "#".repeat(width), if done == count { "\r\x1b[K" } else { "" });
-        let _ = terminal.flush();
-    }
-}
-
-/// The smallest story, by leaving out outages, for which `fails` still holds.
-pub fn shrink(story: &Scenario, fails: impl Fn(&Scenario) -> bool) -> Scenario {
-    let mut smallest = story.clone();
-    let mut index = 0;
-    while index < smallest.outages.len() {
-        let mut candidate = smallest.clone();
-        candidate.outages.remove(index);
-        if fails(&candidate) {
-            smallest = candidate;
-            index = 0;
-        } else {
-            index += 1;
+impl Total {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.runs += 1;
+        let sum = &mut self.outcome;
+        sum.account += outcome.account;
+        sum.links += outcome.links;
+        sum.bytes += outcome.bytes;
+        sum.longest_pause_ms = sum.longest_pause_ms.max(outcome.longest_pause_ms);
+        sum.pauses_ms.extend(outcome.pauses_ms);
+        // The order in which runs end must not matter, nor two runs that are the same hide each other.
+        sum.hash = sum.hash.wrapping_add(crate::rng::SplitMix64::from_seed(outcome.hash ^ seed).next_u64());
+        if !outcome.violations.is_empty() {
+            self.broken.push(seed);
         }
     }
-    smallest
+}
+
+/// How many of the random stories, from this seed on, have so many link outages together.
+pub fn seeds_for(outages: u64, from: u64) -> u64 {
+    let mut left = outages;
+    let mut seeds = 0;
+    while left > 0 {
+        left = left.saturating_sub(Scenario::random(from + seeds).link_outages());
+        seeds += 1;
+    }
+    seeds
+}
+
+/// Shows on a terminal how far the runs are, how fast they go, and how long it will take; breaks off when a budget is spent.
+#[derive(Debug)]
+pub struct Progress {
+    began: Instant,
+    shown: Mutex<Instant>,
+    budget: Option<Duration>,
+    what: String,
+}
+
+/// Between two pictures of the bar.
+const REDRAW: Duration = Duration::from_millis(100);
+
+#[expect(clippy::disallowed_methods, reason = "a person waits; no run sees this clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl Progress {
+    /// A bar for runs of this name that begin now, and may take so long.
+    pub fn new(what: &str, budget: Option<Duration>) -> Self {
+        Self { began: now(), shown: Mutex::new(now()), budget, what: what.to_owned() }
+    }
+
+    /// How long it has taken.
+    pub fn spent(&self) -> Duration {
+        now().duration_since(self.began)
+    }
+
+    /// So many are done, of so many.
+    pub fn tell(&self, done: u64, count: u64) -> ControlFlow<()> {
+        let (now, spent) = (now(), self.spent());
+        let mut terminal = std::io::stderr();
+        if let Ok(mut shown) = self.shown.lock()
+            && terminal.is_terminal()
+            && (done == count || now.duration_since(*shown) >= REDRAW)
+        {
+            *shown = now;
+            // A bar that cannot be shown is no reason to stop.
+            let _ = write!(
+                terminal,
+                "\r{}\x1b[K{}",
+                bar(&self.what, done, count, spent),
+                if done == count { "\r\x1b[K" } else { "" }
+            );
+            let _ = terminal.flush();
+        }
+        if self.budget.is_some_and(|budget| spent >= budget) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn bar(what: &str, done: u64, count: u64, spent: Duration) -> String {
+    let width = (done * 30 / count.max(1)) as usize;
+    let rate = done as f64 / spent.as_secs_f64().max(1e-3);
+    let left = (count.saturating_sub(done)) as f64 / rate.max(1e-3);
+    let left = if left < 90.0 { format!("{left:.0} s") } else { format!("{:.0} min", left / 60.0) };
+    format!("{what} [{:<30}] {done}/{count}  {rate:.0} runs/s  {left} left", "#".repeat(width))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Profile;
 
-    #[test]
-    fn a_story_is_shrunk_to_what_matters() {
-        let story = (0..).map(Scenario::random).find(|story| story.outages.len() == 6).expect("some story has six outages");
-        let needed = story.outages[3];
-        let shrunk = shrink(&story, |story| story.outages.contains(&needed));
-        assert_eq!(shrunk.outages, [needed]);
+    fn run(seed: u64) -> Outcome {
+        Scenario::random(seed).run(Profile::Native, seed)
     }
 
     #[test]
     fn all_cores_give_the_same_total_as_one() {
-        let run = |seed| Scenario::random(seed).run(crate::actor::Profile::Native, seed);
-        let together = play(0..8, run, |_, _| {});
+        let together = play(0..8, run, |_, _| ControlFlow::Continue(()));
         let mut alone = Total::default();
         for seed in 0..8 {
-            add(&mut alone, seed, &run(seed));
+            alone.add(seed, run(seed));
         }
         assert_eq!((together.outcome.hash, together.outcome.account), (alone.outcome.hash, alone.outcome.account));
+        assert_eq!(together.runs, 8);
+    }
+
+    #[test]
+    fn a_budget_ends_the_runs() {
+        let total = play(0..100_000, run, |done, _| if done >= 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+        assert!((3..100).contains(&total.runs), "{}", total.runs);
+    }
+
+    #[test]
+    fn outages_are_counted_for_each_link() {
+        let story = Scenario::parse(
+            "name = ''\nabout = ''\nfor_ms = 9\nfleet.devices = 3\n[[outage]]\nat_ms = 1\ndo = 'cut'\n[[outage]]\nat_ms = 1\ndevice = 2\ndo = 'cut'\n\
+             [[outage]]\nat_ms = 1\ndo = 'server-stop'",
+        );
+        assert_eq!(story.map(|story| story.link_outages()), Ok(5));
+        let seeds = seeds_for(1_000, 7);
+        let counted = |seeds| (7..7 + seeds).map(|seed| Scenario::random(seed).link_outages()).sum::<u64>();
+        assert!(counted(seeds) >= 1_000 && counted(seeds - 1) < 1_000);
+    }
+
+    #[test]
+    fn the_bar_says_how_fast_and_how_long() {
+        assert_eq!(
+            bar("native", 250, 1_000, Duration::from_secs(5)),
+            "native [#######                       ] 250/1000  50 runs/s  15 s left"
+        );
+        assert!(bar("native", 1, 100_000, Duration::from_secs(1)).ends_with("1 runs/s  1667 min left"));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Ended, HEADER, row, write};
 use holdline_sim::actor::Profile;
-use holdline_sim::{library, picture, swarm};
+use holdline_sim::swarm::{self, Progress};
+use holdline_sim::{library, picture};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -34,7 +35,10 @@ impl Compare {
                 }
                 outcome
             };
-            let total = swarm::play(0..seeds, play, swarm::progress);
+            let total = {
+                let progress = Progress::new(profile.name(), None);
+                swarm::play(0..seeds, play, |done, count| progress.tell(done, count))
+            };
             println!("{} {:>6}", row(profile.name(), &total.outcome), total.broken.len());
             let pauses_ms = pauses.into_inner().unwrap_or_default();
             columns.push(picture::Column { name: profile.name().to_owned(), total: total.outcome, pauses_ms });

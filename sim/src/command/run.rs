@@ -8,16 +8,18 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// A name from `list`, or a file.
+    /// A name from `list`, a random story as `seed-1234`, or a file.
     story: String,
-    /// What everything random follows from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// What everything random follows from; if it is not said, the story's own, or 1.
+    #[arg(long)]
+    seed: Option<u64>,
     /// The wire.
     #[arg(long, value_enum, default_value_t = Wire::Native)]
     profile: Wire,
     #[command(flatten)]
     pictures: Pictures,
+    #[command(flatten)]
+    hook: super::Hook,
 }
 
 /// What to keep of a run besides its sums.
@@ -36,11 +38,11 @@ struct Pictures {
 
 impl Run {
     pub(crate) fn run(self) -> Ended {
-        let (profile, seed) = (Profile::from(self.profile), self.seed);
         let story = library::load(&self.story)?;
+        let (profile, seed) = (Profile::from(self.profile), self.seed.or(story.seed).unwrap_or(1));
         println!("{}\n", story.about.trim());
         let outcome = match &self.pictures {
-            Pictures { html: None, json: None, pcap: None } => story.run(profile, seed),
+            Pictures { html: None, json: None, pcap: None } => self.hook.run(&story, profile, seed),
             Pictures { html, json, pcap } => {
                 let recording = Recording::play(&story, &self.story, profile, seed);
                 if let Some(file) = html {

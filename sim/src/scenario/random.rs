@@ -132,12 +132,12 @@ impl Scenario {
         story
     }
 
-    /// A story drawn at random from a seed: up to three devices, and three to twelve outages in half a minute.
+    /// A story drawn at random from a seed, the run of which takes the same seed: up to three devices, and three to twelve outages in half a minute.
     pub fn random(seed: u64) -> Self {
         let mut chance = SplitMix64::from_seed(seed);
         let mut below = |bound: u32| (chance.next_u64() % u64::from(bound)) as u32;
         let devices = 1 + below(3);
-        let outages = (0..3 + below(10))
+        let mut outages: Vec<_> = (0..3 + below(10))
             .map(|_| {
                 let outage = random_outage(&mut below);
                 let device = (below(3) > 0 && !outage.is_servers()).then(|| below(devices));
@@ -146,6 +146,7 @@ impl Scenario {
                 Entry { at_ms: 500 + below(27_000), when: None, for_ms: 50 + below(longest), device, outage }
             })
             .collect();
+        outages.sort_by_key(|entry: &Entry| entry.at_ms);
         let fleet = FleetTable {
             devices,
             window: [1, 2, 16][below(3) as usize],
@@ -153,7 +154,10 @@ impl Scenario {
             ..FleetTable::default()
         };
         let name = format!("seed-{seed}");
-        Self { name, about: "Drawn at random.".into(), for_ms: 30_000, fleet, outages, ..Self::default() }
+        let about = format!("Drawn at random from the seed {seed}.");
+        // A file has no larger numbers.
+        let seed = i64::try_from(seed).is_ok().then_some(seed);
+        Self { name, about, for_ms: 30_000, seed, fleet, outages, random: Vec::new() }
     }
 }
 
