@@ -11,9 +11,9 @@ use defect::Defect;
 use holdline_sim::fleet::Outcome;
 use holdline_sim::outage::Outage;
 use holdline_sim::scenario::Scenario;
-use holdline_sim::{library, swarm};
+use holdline_sim::{library, shrink, swarm};
 use site::Premises;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,14 +25,14 @@ const AFTERWARDS: Duration = Duration::from_secs(10);
 #[test]
 fn random_stories_lose_repeat_and_reorder_nothing() {
     let seeds = seeds();
-    let total = swarm::play(seeds.clone(), |seed| play(&Scenario::random(seed), seed, None), |_, _| {});
+    let total = swarm::play(seeds.clone(), |seed| play(&Scenario::random(seed), seed, None), |_, _| ControlFlow::Continue(()));
     let Some(&seed) = total.broken.first() else {
         let account = total.outcome.account;
         println!("{seeds:?}: {account:?}, {} links, {} bytes", total.outcome.links, total.outcome.bytes);
         assert!(account.delivered > 10 * (seeds.end - seeds.start), "{account:?}");
         return;
     };
-    let story = swarm::shrink(&Scenario::random(seed), |story| !play(story, seed, None).violations.is_empty());
+    let story = shrink::shrink(&Scenario::random(seed), |story| !play(story, seed, None).violations.is_empty());
     panic!(
         "{} of {seeds:?} broke the promise, the first is {seed}: {:#?}\nin\n{}\nagain: HOLDLINE_SEEDS={seed} cargo test -p holdline-server --test outages",
         total.broken.len(),
