@@ -1,18 +1,26 @@
 //! Holdline in the world: a device with its supervisor, the server, and the applications on both ends.
 
 mod accounts;
+mod aftermath;
 mod application;
+mod backoff;
 mod device;
 mod flash;
 mod hub;
+mod listening;
 mod profile;
+mod store;
 
-pub use accounts::{Accounts, Defect, Shared};
+pub use accounts::{Accounts, Shared};
+pub use aftermath::End;
 pub use application::Traffic;
 pub use device::{Device, DeviceSetup};
 pub use flash::Flash;
 pub use hub::{Hub, HubMemory};
 pub use profile::Profile;
+
+pub(crate) use backoff::Herd;
+pub(crate) use hub::Kept as HubKept;
 
 use crate::trace::Remark;
 use crate::world::{Command, Machine, StreamId};

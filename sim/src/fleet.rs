@@ -1,15 +1,16 @@
 //! A server and its devices in one world, and what can be done to them.
 
-use crate::actor::{Accounts, Actor, Defect, Device, DeviceSetup, Flash, Hub, HubMemory, Profile, Shared, Traffic};
-use crate::ledger::Account;
+use crate::actor::{Accounts, Actor, Device, DeviceSetup, End, Flash, Herd, Hub, HubKept, HubMemory, Profile, Shared, Traffic};
+use crate::defect::{Defect, Seeded};
+use crate::ledger::{Account, Delivery, Mark};
 use crate::outage::{Remembers, Site, Stop, Target};
 use crate::rng::SplitMix64;
 use crate::stream::Fate;
 use crate::world::{Access, NodeId, World};
 use holdline_proto::{ClientId, Instant, ValidConfig};
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 /// What a fleet is made of.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +48,32 @@ pub struct Fleet {
 struct Slot {
     node: NodeId,
     setup: DeviceSetup,
-    /// What the flash held when the power went, and the numbers in that outbox.
-    flash: Option<(Flash, VecDeque<u64>)>,
+    /// What the flash held when the power went.
+    flash: Option<Kept>,
     /// An older copy of it.
-    copy: Option<(Flash, VecDeque<u64>)>,
+    copy: Option<Kept>,
     on: bool,
     clone: Option<NodeId>,
     /// Every clone that there ever was.
     clones: Vec<NodeId>,
 }
 
+/// What a device has in its flash, and where both ends were then, up and down.
+#[derive(Clone, Debug)]
+struct Kept {
+    flash: Flash,
+    marks: [Mark; 2],
+}
+
 /// What became of a run, or of many.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Both directions together.
+    /// Reliable messages, both directions together.
     pub account: Account,
+    /// Values of which only the latest matters, both directions together.
+    pub latest: Account,
+    /// Best effort, both directions together; lost are also those that were given while the link was down.
+    pub best_effort: Account,
     /// Links that came up.
     pub links: u64,
     /// The longest pause between two links of one device, in milliseconds.
@@ -70,8 +82,17 @@ pub struct Outcome {
     pub pauses_ms: Vec<u64>,
     /// Bytes that were written by both sides.
     pub bytes: u64,
-    /// What broke the guarantee.
+    /// For each outage that took a device's link: how long until the device noticed, in milliseconds.
+    pub device_noticed_ms: Vec<u64>,
+    /// For each outage that took a device's link: how long until the server noticed, in milliseconds.
+    pub server_noticed_ms: Vec<u64>,
+    /// For each outage that took a device's link: how long after its end the device was up again, in milliseconds; 0 when that was
+    /// sooner.
+    pub recovered_ms: Vec<u64>,
+    /// What broke a promise of the profile (SPEC.md, section 12).
     pub violations: Vec<String>,
+    /// Everything that was lost, repeated or reordered although nobody forgot anything, whatever the profile promises: none in native.
+    pub holes: Vec<String>,
     /// One number for the whole run.
     pub hash: u64,
 }
@@ -79,10 +100,27 @@ pub struct Outcome {
 impl Fleet {
     /// A fleet that starts now, with everything random in it from `seed`.
     pub fn new(setup: FleetSetup, seed: u64) -> Self {
+        Self::begin(setup, seed, Seeded::default())
+    }
+
+    /// A fleet in which every endpoint does something wrong, to see that an oracle notices.
+    #[cfg(feature = "defects")]
+    #[doc(hidden)]
+    pub fn with_defect(setup: FleetSetup, seed: u64, defect: Option<Defect>) -> Self {
+        Self::begin(setup, seed, Seeded::new(defect))
+    }
+
+    fn begin(setup: FleetSetup, seed: u64, seeded: Seeded) -> Self {
         let mut chance = SplitMix64::from_seed(seed);
         let mut world = World::new(chance.next_u64());
-        let named: Vec<(ClientId, Shared)> =
-            (0..setup.devices).filter_map(|index| Some((name(index)?, Shared::default()))).collect();
+        let timeout_ms = setup.device.get().timeout_ms;
+        let herd = Arc::new(Mutex::new(Herd::new(setup.devices, timeout_ms)));
+        let shared = || {
+            let mut accounts = Accounts::new(setup.profile, timeout_ms, Arc::clone(&herd));
+            accounts.seeded = seeded;
+            Rc::new(RefCell::new(accounts))
+        };
+        let named: Vec<(ClientId, Shared)> = (0..setup.devices).filter_map(|index| Some((name(index)?, shared()))).collect();
         let hub = Hub::new(setup.profile, setup.server, &named, setup.traffic, world.now(), chance.next_u64());
         let server = world.add(Actor::Server(Box::new(hub)), Access { latency_ms: 0, ..Access::default() });
         let mut devices = Vec::new();
@@ -123,14 +161,6 @@ impl Fleet {
         self.devices[target.0].setup.accounts.borrow()
     }
 
-    /// Lets every actor do something wrong from now on, to see that an oracle notices.
-    #[doc(hidden)]
-    pub fn seed_defect(&mut self, defect: Defect) {
-        for slot in &self.devices {
-            slot.setup.accounts.borrow_mut().defect = Some(defect);
-        }
-    }
-
     /// Runs to an instant, with the stalls on the way.
     pub fn run_until(&mut self, end: Instant) {
         while let Some(index) =
@@ -149,6 +179,7 @@ impl Fleet {
 
     /// Undoes everything that is wrong, for the liveness phase.
     pub fn heal(&mut self) {
+        self.look();
         self.stalls.clear();
         for index in 0..self.devices.len() {
             let target = Target(index);
@@ -164,25 +195,58 @@ impl Fleet {
         }
     }
 
+    /// Asks every endpoint that runs whether it is up and dead.
+    fn look(&mut self) {
+        for slot in &self.devices {
+            let now = self.world.local(slot.node);
+            if self.world.is_running(slot.node)
+                && let Actor::Device(device) = self.world.machine(slot.node)
+            {
+                device.look_at_link(now);
+            }
+        }
+        let now = self.world.now();
+        if self.world.is_running(self.server)
+            && let Actor::Server(hub) = self.world.machine(self.server)
+        {
+            hub.look_at_links(now);
+        }
+    }
+
     /// What became of the run. `settled`: it was healed and has had time to deliver everything.
     pub fn outcome(&self, settled: bool) -> Outcome {
         let mut outcome = Outcome { hash: self.world.trace_hash(), bytes: self.world.bytes_written(), ..Outcome::default() };
         for slot in &self.devices {
-            let accounts = slot.setup.accounts.borrow();
-            outcome.links += u64::from(accounts.links);
-            outcome.pauses_ms.extend(&accounts.pauses);
-            outcome.violations.extend(accounts.violations.iter().map(|what| format!("{}: {what}", slot.setup.id)));
-            for (ledger, way) in [(&accounts.up, "up"), (&accounts.down, "down")] {
-                outcome.account += ledger.account();
-                let named = ledger.violations(settled).into_iter().map(|what| format!("{} {way}: {what}", slot.setup.id));
-                outcome.violations.extend(named);
-            }
-            if settled && accounts.down_since.is_some() {
-                outcome.violations.push(format!("{} did not come back", slot.setup.id));
-            }
+            outcome.add_device(&slot.setup.id.to_string(), &slot.setup.accounts.borrow(), settled);
         }
         outcome.longest_pause_ms = outcome.pauses_ms.iter().copied().max().unwrap_or(0);
         outcome
+    }
+}
+
+impl Outcome {
+    fn add_device(&mut self, id: &str, accounts: &Accounts, settled: bool) {
+        self.links += u64::from(accounts.links);
+        self.pauses_ms.extend(&accounts.pauses);
+        let [device, server] = &accounts.aftermath.noticed_ms;
+        self.device_noticed_ms.extend(device);
+        self.server_noticed_ms.extend(server);
+        self.recovered_ms.extend(&accounts.aftermath.recovered_ms);
+        self.violations.extend(accounts.violations.iter().map(|what| format!("{id}: {what}")));
+        for (ledger, way) in [(&accounts.up, "up"), (&accounts.down, "down")] {
+            self.account += ledger.account(Delivery::Reliable);
+            self.latest += ledger.account(Delivery::Latest);
+            self.best_effort += ledger.account(Delivery::BestEffort);
+            let named = |found: Vec<String>| found.into_iter().map(move |what| format!("{id} {way}: {what}"));
+            self.violations.extend(named(ledger.violations(settled)));
+            self.holes.extend(named(ledger.holes(settled)));
+        }
+        let [device, server] = accounts.is_up();
+        if settled && !device {
+            self.violations.push(format!("{id} did not come back"));
+        } else if settled && !server {
+            self.violations.push(format!("{id} is back, and the server does not know"));
+        }
     }
 }
 
@@ -194,6 +258,17 @@ impl Site for Fleet {
     fn note(&mut self, number: u32, target: Option<Target>, begins: bool) {
         let node = target.map_or(self.server, |target| self.devices[target.0].node);
         self.world.note_outage(number, node, begins);
+        let now = self.world.now();
+        let concerned = target.map_or(0..self.devices.len(), |target| target.0..target.0 + 1);
+        for slot in &self.devices[concerned] {
+            let mut accounts = slot.setup.accounts.borrow_mut();
+            let up = accounts.is_up();
+            if begins {
+                accounts.aftermath.begins(number, now, up);
+            } else {
+                accounts.aftermath.ends(number, now);
+            }
+        }
     }
 
     fn usual(&self) -> Access {
@@ -216,10 +291,10 @@ impl Site for Fleet {
         if !self.devices[target.0].on {
             return;
         }
-        let now = self.world.local(node);
         if !up {
             self.world.abandon(node);
         }
+        let now = self.world.local(node);
         if let Actor::Device(device) = self.world.machine(node) {
             device.set_network(now, up);
         }
@@ -233,7 +308,9 @@ impl Site for Fleet {
     }
 
     fn jump_clock(&mut self, target: Target, ms: u32) {
-        self.world.jump_clock(self.devices[target.0].node, ms);
+        let slot = &self.devices[target.0];
+        slot.setup.accounts.borrow_mut().ahead_ms += u64::from(ms);
+        self.world.jump_clock(slot.node, ms);
     }
 
     fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32) {
@@ -259,41 +336,53 @@ impl Site for Fleet {
         }
         slot.flash = flash(&mut self.world, slot);
         let mut accounts = slot.setup.accounts.borrow_mut();
-        accounts.went_down();
-        if accounts.defect == Some(Defect::CursorNotCommitted) {
+        accounts.went_down(End::Device, self.world.now(), false);
+        if accounts.seeded.is(Defect::CursorNotCommitted) {
             slot.flash = slot.copy.clone().or(slot.flash.take());
         }
-        accounts.down_since.get_or_insert(self.world.now());
         drop(accounts);
         self.world.power_off(slot.node, fate);
     }
 
     fn power_on(&mut self, target: Target, memory: Remembers) {
         let mut random = self.chance.next_u64();
-        let now = self.world.now();
         let slot = &mut self.devices[target.0];
+        let now = self.world.local(slot.node);
         if std::mem::replace(&mut slot.on, true) {
             return;
         }
-        if slot.setup.accounts.borrow().defect == Some(Defect::EpochReused) {
+        if let Some(slots) = memory.torn_slots()
+            && let Actor::Device(device) = self.world.machine(slot.node)
+            && let Some(mut kept) = slot.flash.take()
+        {
+            slot.flash = device.torn_flash(slots, self.chance.next_u64()).map(|flash| {
+                kept.flash = flash;
+                kept
+            });
+        }
+        let mut accounts = slot.setup.accounts.borrow_mut();
+        if accounts.seeded.is(Defect::BootReused) {
             random = 1;
         }
         let kept = match memory {
             Remembers::Nothing => None,
-            Remembers::Everything => slot.flash.clone(),
+            Remembers::Everything | Remembers::Torn | Remembers::TornInPlace => slot.flash.clone(),
             Remembers::OldCopy => slot.copy.clone().or(slot.flash.clone()),
         };
-        let mut accounts = slot.setup.accounts.borrow_mut();
-        if kept.is_none() {
-            accounts.up.sender_forgot();
-            accounts.down.receiver_forgot();
-        } else if let (Remembers::OldCopy, Some((_, numbers))) = (memory, &kept) {
-            accounts.up.sender_rolled_back(numbers);
-            accounts.down.receiver_forgot();
+        match &kept {
+            None => {
+                accounts.up.sender_forgot();
+                accounts.down.receiver_forgot();
+            }
+            Some(Kept { marks: [up, down], .. }) if memory == Remembers::OldCopy => {
+                accounts.up.sender_rolled_back(up);
+                accounts.down.receiver_rolled_back(down);
+            }
+            Some(_) => {}
         }
         drop(accounts);
         let device = match kept {
-            Some((flash, _)) => Device::restore(&slot.setup, &flash, now, random),
+            Some(kept) => Device::restore(&slot.setup, &kept.flash, now, random),
             None => Device::new(&slot.setup, now, random),
         };
         self.world.power_on(slot.node, Actor::Device(Box::new(device)));
@@ -327,6 +416,9 @@ impl Site for Fleet {
         if let Actor::Server(hub) = self.world.machine(self.server) {
             self.server_at_stop = hub.memory();
         }
+        for slot in &self.devices {
+            slot.setup.accounts.borrow_mut().went_down(End::Server, self.world.now(), false);
+        }
         self.world.power_off(self.server, if how == Stop::HostLost { Fate::Silent } else { Fate::Rst });
     }
 
@@ -338,21 +430,26 @@ impl Site for Fleet {
             self.devices.iter().map(|slot| (slot.setup.id, Rc::clone(&slot.setup.accounts))).collect();
         let setup = self.setup;
         let mut hub = Hub::new(setup.profile, setup.server, &named, setup.traffic, self.world.now(), self.chance.next_u64());
+        if let Some(slots) = memory.torn_slots()
+            && let Actor::Server(hub) = self.world.machine(self.server)
+        {
+            self.server_at_stop = hub.torn_memory(slots, || self.chance.next_u64());
+        }
         let kept = match memory {
             Remembers::Nothing => None,
-            Remembers::Everything => self.server_at_stop.take(),
+            Remembers::Everything | Remembers::Torn | Remembers::TornInPlace => self.server_at_stop.take(),
             Remembers::OldCopy => self.server_copy.clone().or(self.server_at_stop.take()),
         };
         for (index, slot) in self.devices.iter().enumerate() {
             let mut accounts = slot.setup.accounts.borrow_mut();
-            match &kept {
-                None => {
+            match kept.as_ref().and_then(|kept| kept.lines.get(index)) {
+                None | Some(HubKept { flash: None, .. }) => {
                     accounts.down.sender_forgot();
                     accounts.up.receiver_forgot();
                 }
-                Some(kept) if memory == Remembers::OldCopy => {
-                    accounts.down.sender_rolled_back(kept.numbers(index));
-                    accounts.up.receiver_forgot();
+                Some(HubKept { marks: [down, up], .. }) if memory == Remembers::OldCopy => {
+                    accounts.down.sender_rolled_back(down);
+                    accounts.up.receiver_rolled_back(up);
                 }
                 Some(_) => {}
             }
@@ -375,7 +472,7 @@ impl Site for Fleet {
         }
         contest(&slot.setup.accounts, true);
         let mut setup = slot.setup.clone();
-        setup.accounts = Rc::new(RefCell::new(Accounts::default()));
+        setup.accounts = Rc::new(RefCell::new(Accounts::alone(setup.profile, setup.config.get().timeout_ms)));
         setup.traffic.every_ms = 0;
         let device = Device::new(&setup, self.world.now(), random);
         let node = self.world.add(Actor::Device(Box::new(device)), self.setup.usual);
@@ -390,11 +487,10 @@ fn contest(accounts: &Shared, contested: bool) {
     accounts.down.contest(contested);
 }
 
-fn flash(world: &mut World<Actor>, slot: &Slot) -> Option<(Flash, VecDeque<u64>)> {
-    match world.machine(slot.node) {
-        Actor::Device(device) => Some((device.flash()?, slot.setup.accounts.borrow().up.held().clone())),
-        Actor::Server(_) => None,
-    }
+fn flash(world: &mut World<Actor>, slot: &Slot) -> Option<Kept> {
+    let Actor::Device(device) = world.machine(slot.node) else { return None };
+    let accounts = slot.setup.accounts.borrow();
+    Some(Kept { flash: device.flash()?, marks: [accounts.up.mark(), accounts.down.mark()] })
 }
 
 fn name(index: usize) -> Option<ClientId> {

@@ -19,6 +19,11 @@
 //! ```
 
 pub mod actor;
+#[cfg(not(feature = "defects"))]
+mod defect;
+#[cfg(feature = "defects")]
+#[doc(hidden)]
+pub mod defect;
 pub mod fleet;
 pub mod ledger;
 pub mod library;

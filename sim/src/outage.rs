@@ -143,6 +143,22 @@ pub enum Remembers {
     Everything,
     /// What it had committed when the run was half as old.
     OldCopy,
+    /// The power went while one more message was committed, at a random byte of the record, over the older of two records: it comes back
+    /// with that message or without it, and with everything before it.
+    Torn,
+    /// The same where there is room for one record alone: a torn one is found out by its checksum, and then nothing is left.
+    TornInPlace,
+}
+
+impl Remembers {
+    /// Where the power goes while a record is written: how many records there is room for.
+    pub(crate) const fn torn_slots(self) -> Option<usize> {
+        match self {
+            Self::Nothing | Self::Everything | Self::OldCopy => None,
+            Self::Torn => Some(2),
+            Self::TornInPlace => Some(1),
+        }
+    }
 }
 
 /// How a server stops.

@@ -11,6 +11,7 @@ pub use random::{Choice, Span, Template};
 
 use crate::actor::{Profile, Traffic};
 use crate::fleet::{Fleet, FleetSetup, Outcome};
+use crate::ledger::Deliveries;
 use crate::outage::{Outage, Remembers, Way};
 use crate::world::Access;
 use holdline_proto::{Config, Instant, Keeps, ValidConfig};
@@ -51,6 +52,8 @@ pub struct FleetTable {
     pub message_every_ms: u32,
     /// The length of each text, in bytes.
     pub message_length: u32,
+    /// How each message is delivered: one of each of these at a time.
+    pub deliveries: Deliveries,
     /// One-way delay, in milliseconds.
     pub latency_ms: u32,
     /// Up to this much more, drawn for each segment.
@@ -65,6 +68,7 @@ impl Default for FleetTable {
             window: 16,
             message_every_ms: 1_000,
             message_length: 64,
+            deliveries: Deliveries::default(),
             latency_ms: 5,
             jitter_ms: 3,
         }
@@ -166,10 +170,15 @@ impl Scenario {
 
     /// The world of this scenario, before anything has happened.
     pub fn fleet(&self, profile: Profile, seed: u64) -> Fleet {
+        Fleet::new(self.setup(profile), seed)
+    }
+
+    /// What its fleet is made of.
+    pub fn setup(&self, profile: Profile) -> FleetSetup {
         // The reader has seen to the range.
         let config = self.session(profile).unwrap_or_default();
         let fleet = self.fleet;
-        let setup = FleetSetup {
+        FleetSetup {
             devices: fleet.devices as usize,
             profile,
             device: config,
@@ -177,11 +186,11 @@ impl Scenario {
             traffic: Traffic {
                 every_ms: fleet.message_every_ms,
                 length: fleet.message_length as usize,
+                deliveries: fleet.deliveries,
                 until: Instant::from_millis(self.for_ms.into()),
             },
             usual: Access { latency_ms: fleet.latency_ms, jitter_ms: fleet.jitter_ms, ..Access::default() },
-        };
-        Fleet::new(setup, seed)
+        }
     }
 
     /// Plays the story with what this seed makes of it, heals everything, lets it come to rest, and says what became of it.

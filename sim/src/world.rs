@@ -254,6 +254,12 @@ impl<M: Machine> World<M> {
         self.nodes[node.0 as usize].powered
     }
 
+    /// Whether a node has power and is not suspended.
+    pub fn is_running(&self, node: NodeId) -> bool {
+        let node = &self.nodes[node.0 as usize];
+        node.powered && !node.suspended
+    }
+
     /// Bytes that all machines have written.
     pub fn bytes_written(&self) -> u64 {
         self.trace.bytes_written()

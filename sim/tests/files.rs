@@ -27,7 +27,7 @@ fn every_mistake_is_told_with_its_line_and_column() {
         ("[fleet]\nlatency_ms = 70000", "5:14: `latency_ms` is 70000; give 0 to 60000"),
         (
             "[fleet]\ndevice = 3",
-            "5:1: [fleet] has no `device`; it has devices, timeout_ms, window, message_every_ms, message_length, latency_ms, jitter_ms",
+            "5:1: [fleet] has no `device`; it has devices, timeout_ms, window, message_every_ms, message_length, deliveries, latency_ms, jitter_ms",
         ),
         ("seed = -1", "4:8: `seed` is -1; give 0 to 9223372036854775807"),
         ("sed = 1", "4:1: the story has no `sed`; it has name, about, for_ms, seed, fleet, outage, random"),
@@ -109,7 +109,9 @@ fn a_file_is_named_before_the_line() {
 
 /// When the first outage begins.
 fn begins(outage: &str, count: Count) -> (u64, u64) {
-    let story = format!("{HEAD}[fleet]\nmessage_every_ms = 500\n[[outage]]\nfor_ms = 100\ndo = 'cut'\n{outage}");
+    let story = format!(
+        "{HEAD}[fleet]\nmessage_every_ms = 500\ndeliveries = ['reliable']\n[[outage]]\nfor_ms = 100\ndo = 'cut'\n{outage}"
+    );
     let story = Scenario::parse(&story).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(story.outages[0].when.expect("a trigger").count, count);
     let run = Recording::play(&story, "x", Profile::Native, 1);

@@ -1,11 +1,12 @@
 //! One line under judgement: the device's program, the server's handle on it, and the accounts of both directions.
 
 use crate::defect::Defect;
-use holdline_server::proto::{Event, Role};
+use holdline_server::proto::{Event, Instant, Role};
 use holdline_server::{Client, Connection, Report, Reports, What};
-use holdline_sim::actor::Accounts;
-use holdline_sim::ledger::Ledger;
+use holdline_sim::actor::{Accounts, End as Side, Profile};
+use holdline_sim::ledger::{Delivery, Ledger, Placed};
 use holdline_sim::net::{Host, Net};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,8 @@ use std::task::{Context, Poll, Waker};
 
 /// Messages that an outbox holds.
 pub(crate) const OUTBOX: u32 = 256;
+/// A device that keeps to its backoff does not connect more often than this in any minute.
+const ATTEMPTS_A_MINUTE: usize = 60;
 
 /// A line, shared by the applications of its two ends and by the judge.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub(crate) struct State {
     device: Option<End<Client>>,
     server: Option<End<Connection>>,
     defect: Option<Defect>,
+    /// When the device tried to connect, in the last minute.
+    attempts: VecDeque<Instant>,
 }
 
 /// What the judge sees of one end.
@@ -46,8 +51,10 @@ pub(crate) enum Way {
 
 impl Line {
     pub(crate) fn new(id: String, host: Host, net: Net, timeout_ms: u32, length: usize, defect: Option<Defect>) -> Self {
-        let accounts = Accounts::default();
-        Self(Arc::new(Mutex::new(State { id, accounts, host, net, timeout_ms, length, device: None, server: None, defect })))
+        let accounts = Accounts::alone(Profile::Native, timeout_ms);
+        let (device, server, attempts) = (None, None, VecDeque::new());
+        let state = State { id, accounts, host, net, timeout_ms, length, device, server, defect, attempts };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -58,10 +65,11 @@ impl Line {
     pub(crate) fn send<R: Role>(&self, way: Way, from: &Connection<R>) {
         let mut state = self.lock();
         let length = state.length;
+        let now = state.net.now();
         let ledger = state.ledger(way);
-        let text = text(ledger.next_number(), length);
+        let text = text(ledger.next_number(Delivery::Reliable), length);
         if from.try_send(&text).is_ok() {
-            ledger.sent();
+            ledger.sent(Delivery::Reliable, Placed::Queued, now);
         }
         state.judge();
     }
@@ -73,7 +81,7 @@ impl Line {
         let number = received.split(' ').next().and_then(|number| number.parse().ok());
         match number.filter(|&number| text(number, state.length) == received) {
             Some(number) if number % 10 == 0 && state.defect == Some(Defect::LostByTheApplication) => {}
-            Some(number) => state.ledger(way).received(number),
+            Some(number) => state.ledger(way).received(Delivery::Reliable, number),
             None => state.violation(format!("a message arrived that nobody sent: {received:?}")),
         }
     }
@@ -98,6 +106,20 @@ impl State {
         self.accounts.violation(|| what);
     }
 
+    /// The device tries to connect.
+    pub(crate) fn tried(&mut self) {
+        let now = self.net.now();
+        self.attempts.push_back(now);
+        while self.attempts.front().is_some_and(|&first| now.since(first) > 60_000) {
+            self.attempts.pop_front();
+        }
+        if self.attempts.len() > ATTEMPTS_A_MINUTE {
+            self.attempts.clear();
+            let at = now.as_millis();
+            self.violation(format!("more than {ATTEMPTS_A_MINUTE} attempts to connect in the minute before {at} ms"));
+        }
+    }
+
     /// A client has been started on the device.
     pub(crate) fn device_starts(&mut self, client: Client) {
         let reports = client.reports();
@@ -107,9 +129,8 @@ impl State {
     /// The device's program is no more. To be called when nothing that it says can arrive any more.
     pub(crate) fn device_stops(&mut self) {
         self.judge();
-        self.accounts.went_down();
         if self.device.take().is_some() {
-            self.accounts.down_since.get_or_insert(self.net.now());
+            self.accounts.went_down(Side::Device, self.net.now(), false);
         }
     }
 
@@ -146,7 +167,7 @@ impl State {
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {
-        let done = |ledger: &Ledger| ledger.held().is_empty() && ledger.violations(true).is_empty();
+        let done = |ledger: &Ledger| ledger.is_at_rest() && ledger.violations(true).is_empty();
         self.is_up() && done(&self.accounts.up) && done(&self.accounts.down)
     }
 
@@ -159,17 +180,9 @@ impl State {
             for report in drain(&mut end.reports) {
                 dropped += count_dropped(&report.what);
                 match report.what {
-                    What::Connected | What::Resumed { .. } => {
-                        accounts.links += 1;
-                        accounts.came_up();
-                        if let Some(since) = accounts.down_since.take() {
-                            accounts.pauses.push(now.since(since));
-                        }
-                    }
-                    What::Outage(_) => {
-                        accounts.went_down();
-                        accounts.down_since.get_or_insert(now);
-                    }
+                    What::Connected | What::Resumed { .. } => accounts.came_up(Side::Device, now),
+                    What::Outage(_) => accounts.went_down(Side::Device, now, true),
+                    What::Session(ref event) => accounts.told(Side::Device, event),
                     _ => {}
                 }
                 alternate(accounts, &mut end.is_up, &report.what, "device");
@@ -180,6 +193,9 @@ impl State {
             let mut dropped = 0;
             for report in drain(&mut end.reports).into_iter().filter(|report| *report.client == **id) {
                 dropped += count_dropped(&report.what);
+                if let What::Session(event) = &report.what {
+                    accounts.told(Side::Server, event);
+                }
                 alternate(accounts, &mut end.is_up, &report.what, "server");
             }
             settle(&mut accounts.down, end.handle.status().unacked, dropped);
@@ -215,7 +231,7 @@ fn count_dropped(what: &What) -> u64 {
 
 /// What has left the outbox since was acknowledged, but for what was dropped behind it.
 fn settle(ledger: &mut Ledger, unacked: usize, dropped: u64) {
-    ledger.acknowledged_to(unacked + usize::try_from(dropped).expect("an outbox is small"));
+    ledger.acknowledged_to(unacked + usize::try_from(dropped).expect("an outbox is small"), |_| false);
     ledger.dropped(dropped);
 }
 

@@ -9,6 +9,7 @@ mod site;
 
 use defect::Defect;
 use holdline_sim::fleet::Outcome;
+use holdline_sim::ledger::Delivery;
 use holdline_sim::outage::Outage;
 use holdline_sim::scenario::Scenario;
 use holdline_sim::{library, shrink, swarm};
@@ -100,12 +101,15 @@ fn a_link_that_ends_after_any_byte_costs_nothing() {
     }
 }
 
-/// A device hears in the welcome that the server knows more of its epoch than itself, and numbers anew.
+/// A device hears in the welcome that the server knows more of its epoch than itself, and numbers anew; but the server takes it for
+/// one that forgot nothing, and does not say so.
 #[test]
-fn an_epoch_that_is_drawn_again_is_noticed_by_the_session_itself() {
+fn an_epoch_and_a_boot_that_are_drawn_again_hide_that_the_device_forgot() {
     let story = library::load("device-brownout").expect("it comes with the simulator");
     let outcome = play(&story, 1, Some(Defect::SameNumbersAgain));
-    assert!(outcome.links > 1 && outcome.violations.is_empty(), "{outcome:#?}");
+    assert_eq!((outcome.account.lost, outcome.account.repeated), (0, 0));
+    let told = |violation: &String| violation.contains("a loss was not reported: PeerForgot");
+    assert!(outcome.links > 1 && outcome.violations.iter().any(told), "{outcome:#?}");
 }
 
 fn seeds() -> Range<u64> {
@@ -175,7 +179,7 @@ fn outcome(premises: &Premises) -> Outcome {
         outcome.pauses_ms.extend(&accounts.pauses);
         outcome.violations.extend(accounts.violations.iter().map(|what| format!("{}: {what}", state.id)));
         for (ledger, way) in [(&accounts.up, "up"), (&accounts.down, "down")] {
-            outcome.account += ledger.account();
+            outcome.account += ledger.account(Delivery::Reliable);
             outcome.violations.extend(ledger.violations(true).into_iter().map(|what| format!("{} {way}: {what}", state.id)));
         }
         if !state.is_up() {

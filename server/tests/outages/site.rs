@@ -136,13 +136,13 @@ impl Premises {
     /// A client that calls from a host.
     fn client(&mut self, host: &Host, id: &str, line: Option<&Line>) -> Client {
         let (host, server, defect) = (host.clone(), self.server.id(), self.defect);
-        let (line, net) = (line.cloned(), self.net.clone());
+        let line = line.cloned();
         let connect = move || {
-            let (host, line, net) = (host.clone(), line.clone(), net.clone());
+            let (host, line) = (host.clone(), line.clone());
             async move {
                 loop {
                     if let Some(line) = &line {
-                        line.lock().accounts.tried(net.now());
+                        line.lock().tried();
                     }
                     match host.connect(server).await {
                         Err(_) if defect == Some(Defect::ImpatientConnector) => {}

@@ -1,14 +1,19 @@
 //! A device: one session, its supervisor, its application.
 
-use super::accounts::{Defect, Shared};
-use super::application::{OUTBOX, Traffic, feed, send, tell_drops};
+use super::accounts::Shared;
+use super::aftermath::End;
+use super::application::{Application, Traffic, write_text};
 use super::flash::{Flash, flash};
+use super::listening::{Listening, Port};
 use super::profile::Profile;
+use super::store::{OUTBOX, Store};
+use crate::defect::{Defect, Seeded};
+use crate::ledger::{Delivery, Placed};
 use crate::trace::Remark;
 use crate::world::{Command, Machine, NodeId, StreamId};
 use holdline_proto::{
-    Action, Client, ClientId, ConnectFailure, Event, Incarnation, Instant, Outbox, Session, Supervisor, SupervisorConfig,
-    ValidConfig, VecOutbox, classic, native,
+    Action, Client, ClientId, ConnectFailure, DownReason, Event, Incarnation, Instant, Outbox, Session, Supervisor,
+    SupervisorConfig, ValidConfig, classic, native,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -16,7 +21,7 @@ use std::rc::Rc;
 /// A device: one session, its supervisor, its application.
 #[derive(Debug)]
 pub struct Device {
-    session: Session<Client, VecOutbox>,
+    session: Session<Client, Store>,
     supervisor: Supervisor,
     accounts: Shared,
     server: NodeId,
@@ -24,10 +29,11 @@ pub struct Device {
     next_send: Instant,
     /// Whether there is a network to join.
     has_network: bool,
-    native: bool,
+    profile: Profile,
+    application: Application,
+    port: Port,
     stream: Option<StreamId>,
-    /// When bytes last arrived on the present link, or it was opened.
-    heard: Instant,
+    listening: Listening,
     /// The stream of the link that has just ended: its last line is still to be written.
     ending: Option<StreamId>,
     commands: VecDeque<Command>,
@@ -53,10 +59,16 @@ pub struct DeviceSetup {
     pub accounts: Shared,
 }
 
+impl DeviceSetup {
+    fn seeded(&self) -> Seeded {
+        self.accounts.borrow().seeded
+    }
+}
+
 impl Device {
     /// A device that starts at `now` without memory.
     pub fn new(setup: &DeviceSetup, now: Instant, random: u64) -> Self {
-        let outbox = VecOutbox::new(OUTBOX, 1 << 16);
+        let outbox = Store::new(setup.seeded());
         let role = Client { id: setup.id };
         let session = match setup.profile.flavour() {
             None => Session::Native(native::Session::new(role, setup.config, incarnation(random), outbox)),
@@ -67,29 +79,33 @@ impl Device {
 
     /// A device that starts with what its flash holds; the classic profiles keep nothing there.
     pub fn restore(setup: &DeviceSetup, flash: &Flash, now: Instant, random: u64) -> Self {
-        let (snapshot, outbox) = flash.open();
+        let (snapshot, outbox) = flash.open(setup.seeded());
         let role = Client { id: setup.id };
         let session = native::Session::restore(role, setup.config, incarnation(random).boot, snapshot, outbox);
         Self::with(setup, Session::Native(session), now, random)
     }
 
-    fn with(setup: &DeviceSetup, session: Session<Client, VecOutbox>, now: Instant, random: u64) -> Self {
+    fn with(setup: &DeviceSetup, session: Session<Client, Store>, now: Instant, random: u64) -> Self {
         let supervisor = SupervisorConfig {
             timeout_ms: setup.config.get().timeout_ms,
             has_network: true,
             classic: setup.profile != Profile::Native,
         };
+        let seeded = setup.seeded();
+        setup.accounts.borrow_mut().backoff.started();
         let mut device = Self {
             session,
-            supervisor: Supervisor::new(supervisor, random),
+            supervisor: Supervisor::new(supervisor, if seeded.is(Defect::InStep) { 1 } else { random }),
             accounts: Rc::clone(&setup.accounts),
             server: setup.server,
             traffic: setup.traffic,
             next_send: now.plus(setup.traffic.every_ms),
             has_network: true,
-            native: setup.profile == Profile::Native,
+            profile: setup.profile,
+            application: Application::new(seeded),
+            port: Port::new(seeded, now),
             stream: None,
-            heard: now,
+            listening: Listening::new(now),
             ending: None,
             commands: VecDeque::new(),
             dirty: None,
@@ -106,82 +122,117 @@ impl Device {
         flash(&self.session)
     }
 
+    /// What it would find if the power went while it committed one more message: at a random byte of the record. `slots`: how many
+    /// records its flash has room for. `None`: the record is torn, and there is no other.
+    pub(crate) fn torn_flash(&mut self, slots: usize, random: u64) -> Option<Flash> {
+        let before = self.flash()?;
+        let mut accounts = self.accounts.borrow_mut();
+        write_text(&mut self.text, Delivery::Reliable, accounts.up.next_number(Delivery::Reliable), self.traffic.length);
+        let (_, now) = self.port.now();
+        let is_committing = self.traffic.every_ms > 0 && self.session.send(now, &self.text).is_ok();
+        let found = flash(&self.session)?.torn(before, slots, random, accounts.seeded);
+        if is_committing && found.as_ref().is_some_and(|found| found.is_new) {
+            accounts.up.sent(Delivery::Reliable, Placed::Queued, now);
+        }
+        found.map(|found| found.flash)
+    }
+
     /// The network has gone, and with it the stream; or it is there again.
     pub(crate) fn set_network(&mut self, now: Instant, up: bool) {
+        let now = self.port.read(now);
         self.has_network = up;
         if !up {
             self.session.handle_disconnected(now);
             self.after_input(now);
         }
-        self.supervisor.handle_network(now, up);
+        self.join(now, up);
         self.after_input(now);
+    }
+
+    fn join(&mut self, now: Instant, joined: bool) {
+        self.supervisor.handle_network(now, joined);
+        if joined {
+            self.accounts.borrow_mut().backoff.rested(now);
+        }
     }
 
     fn after_input(&mut self, now: Instant) {
         while let Some(event) = self.session.poll_event() {
-            let mut accounts = self.accounts.borrow_mut();
             match event {
                 Event::Up { .. } => {
                     self.supervisor.handle_up(now);
                     self.remarks.push_back(Remark::Up);
-                    accounts.links += 1;
-                    accounts.came_up();
-                    if let Some(since) = accounts.down_since.take() {
-                        accounts.pauses.push(now.since(since));
-                    }
+                    let mut accounts = self.accounts.borrow_mut();
+                    accounts.came_up(End::Device, now);
+                    accounts.backoff.came_up(now);
                 }
-                Event::Down(reason) => {
-                    self.supervisor.handle_down(now, reason);
-                    self.remarks.push_back(Remark::Down(reason.to_string()));
-                    accounts.down_since.get_or_insert(now);
-                    if accounts.defect != Some(Defect::DownUntold) {
-                        accounts.went_down();
-                    }
-                    if let Some(stream) = self.stream.take() {
-                        self.ending = Some(stream);
-                        self.commands.push_back(Command::Close(stream));
-                    }
-                }
-                _ => tell_drops(&mut accounts.up, event),
+                Event::Down(reason) => self.went_down(now, reason),
+                _ => {}
             }
+            self.application.hear(event, End::Device, &mut self.accounts.borrow_mut());
         }
-        self.check(now);
+        self.look(now);
         while let Some(action) = self.supervisor.poll_action() {
             match action {
                 Action::Connect { timeout_ms } => self.connect(now, timeout_ms),
                 // It is joined as soon as there is one.
-                Action::JoinNetwork { .. } if self.has_network => self.supervisor.handle_network(now, true),
+                Action::JoinNetwork { .. } if self.has_network => self.join(now, true),
                 Action::JoinNetwork { .. } => {}
             }
         }
     }
 
+    fn went_down(&mut self, now: Instant, reason: DownReason) {
+        self.supervisor.handle_down(now, reason);
+        self.remarks.push_back(Remark::Down(reason.to_string()));
+        self.application.drop_datagrams();
+        let mut accounts = self.accounts.borrow_mut();
+        accounts.backoff.went_down(now, reason == DownReason::Reset);
+        if !self.application.seeded.is(Defect::DownUntold) {
+            accounts.went_down(End::Device, now, true);
+        }
+        if let Some(stream) = self.stream.take() {
+            self.ending = Some(stream);
+            self.commands.push_back(Command::Close(stream));
+        }
+    }
+
     fn connect(&mut self, now: Instant, timeout_ms: u32) {
-        self.accounts.borrow_mut().tried(now);
+        let mut accounts = self.accounts.borrow_mut();
+        for what in accounts.backoff.tried(now, self.profile != Profile::Native) {
+            accounts.violation(|| what);
+        }
         self.commands.push_back(Command::Connect { to: self.server, timeout_ms });
     }
 
     /// The oracles that need to look into the device.
-    fn check(&mut self, now: Instant) {
+    fn look(&mut self, now: Instant) {
         let mut accounts = self.accounts.borrow_mut();
-        let held = self.session.outbox().len();
-        accounts.up.acknowledged_to(held);
-        if held > OUTBOX as usize {
-            accounts.violation(|| format!("{held} messages in an outbox of {OUTBOX}"));
+        let outbox = self.session.outbox();
+        let (listening, timeout_ms) = (self.listening, self.session.timeout_ms());
+        accounts.up.acknowledged_to(outbox.len(), |since| listening.proves(since, timeout_ms, now));
+        if outbox.len() > OUTBOX as usize {
+            accounts.violation(|| format!("the device has {} messages in an outbox of {OUTBOX}", outbox.len()));
         }
-        // An outage is noticed within T of the last byte received. The classic devices look every 100 ms.
-        let bound = u64::from(self.session.timeout_ms()) + 200;
-        let silent = now.since(self.heard);
-        if self.native && self.session.is_up() && silent > bound {
-            self.heard = now;
-            accounts.violation(|| format!("up and dead: silent for {silent} ms at {} ms", now.as_millis()));
+        drop(accounts);
+        self.look_at_link(now);
+    }
+
+    /// The oracles that need to look at the time although nothing happens.
+    pub(crate) fn look_at_link(&mut self, now: Instant) {
+        if self.session.is_up()
+            && let Some(silent) = self.listening.too_silent(self.profile, true, self.session.timeout_ms(), now)
+        {
+            self.listening.hear(now, b"");
+            self.accounts.borrow_mut().up_and_dead(End::Device, silent, now);
         }
     }
 
     fn send_what_is_due(&mut self, now: Instant) {
         while self.traffic.every_ms > 0 && self.next_send <= now && now <= self.traffic.until {
             self.next_send = self.next_send.plus(self.traffic.every_ms);
-            send(&mut self.session, &mut self.accounts.borrow_mut().up, &mut self.text, now, self.traffic.length);
+            let ledger = &mut self.accounts.borrow_mut().up;
+            self.application.send(&mut self.session, ledger, &mut self.text, now, &self.traffic);
             self.dirty = self.stream;
         }
         // A clock that has jumped over the end sends nothing more, and wants nothing more.
@@ -193,19 +244,22 @@ impl Device {
 
 impl Machine for Device {
     fn handle_opened(&mut self, now: Instant, stream: StreamId, _incoming: bool, random: u64) {
+        let now = self.port.read(now);
         (self.stream, self.ending) = (Some(stream), None);
-        self.heard = now;
+        self.listening = Listening::new(now);
         self.supervisor.handle_connected();
         self.session.handle_connected(now, random);
         self.after_input(now);
     }
 
     fn handle_connect_failed(&mut self, now: Instant, failure: ConnectFailure) {
-        if self.accounts.borrow().defect == Some(Defect::NoBackoff) {
+        let now = self.port.read(now);
+        self.accounts.borrow_mut().backoff.failed(now);
+        if self.application.seeded.is(Defect::NoBackoff) {
             self.connect(now, 5_000);
-            return;
+        } else if !self.application.seeded.is(Defect::GivesUp) {
+            self.supervisor.handle_connect_failed(now, failure);
         }
-        self.supervisor.handle_connect_failed(now, failure);
         self.after_input(now);
     }
 
@@ -213,12 +267,12 @@ impl Machine for Device {
         if self.stream != Some(stream) {
             return bytes.len();
         }
-        self.heard = now;
+        let now = self.port.read(now);
+        self.listening.hear(now, bytes);
         let mut at = 0;
         loop {
             let mut accounts = self.accounts.borrow_mut();
-            let defect = accounts.defect;
-            let consumed = feed(&mut self.session, &mut accounts.down, defect, now, &bytes[at..]);
+            let consumed = self.application.feed(&mut self.session, &mut accounts.down, now, &bytes[at..]);
             drop(accounts);
             at += consumed;
             self.after_input(now);
@@ -230,21 +284,24 @@ impl Machine for Device {
 
     fn handle_transmitted(&mut self, now: Instant, stream: StreamId, bytes: usize) {
         if self.stream == Some(stream) {
+            let now = self.port.read(now);
             self.session.handle_transmitted(now, bytes);
         }
     }
 
     fn handle_closed(&mut self, now: Instant, stream: StreamId) {
         if self.stream == Some(stream) {
+            let now = self.port.read(now);
             self.session.handle_disconnected(now);
             self.after_input(now);
         }
     }
 
     fn handle_timeout(&mut self, now: Instant, stream: Option<StreamId>) {
-        if stream.is_some() && self.accounts.borrow().defect == Some(Defect::TimersIgnored) {
+        if stream.is_some() && self.application.seeded.is(Defect::TimersIgnored) {
             return;
         }
+        let now = self.port.read(now);
         if stream.is_some() && stream == self.stream {
             self.session.handle_timeout(now);
         } else if stream.is_none() {
@@ -255,18 +312,26 @@ impl Machine for Device {
     }
 
     fn poll_transmit(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize {
-        if self.stream.or(self.ending) == Some(stream) { self.session.poll_transmit(buffer) } else { 0 }
+        if self.stream.or(self.ending) != Some(stream) {
+            return 0;
+        }
+        match self.application.transmit(buffer) {
+            0 => self.session.poll_transmit(buffer),
+            written => written,
+        }
     }
 
     fn poll_timeout(&self, stream: Option<StreamId>) -> Option<Instant> {
-        if stream.is_some() && self.accounts.borrow().defect == Some(Defect::TimersIgnored) {
+        if stream.is_some() && self.application.seeded.is(Defect::TimersIgnored) {
             return None;
         }
-        if let Some(stream) = stream {
-            return self.session.poll_timeout().filter(|_| self.stream == Some(stream)).map(|deadline| deadline.at);
-        }
-        let send = (self.traffic.every_ms > 0 && self.next_send <= self.traffic.until).then_some(self.next_send);
-        self.supervisor.poll_timeout().into_iter().chain(send).min()
+        let deadline = if let Some(stream) = stream {
+            self.session.poll_timeout().filter(|_| self.stream == Some(stream)).map(|deadline| deadline.at)
+        } else {
+            let send = (self.traffic.every_ms > 0 && self.next_send <= self.traffic.until).then_some(self.next_send);
+            self.supervisor.poll_timeout().into_iter().chain(send).min()
+        };
+        deadline.map(|deadline| self.port.deadline(deadline))
     }
 
     fn poll_command(&mut self) -> Option<Command> {

@@ -1,12 +1,17 @@
 //! The server: a session for each client id, and an application that talks to all of them.
 
 use super::accounts::Shared;
-use super::application::{OUTBOX, Traffic, feed, send, tell_drops};
+use super::aftermath::End;
+use super::application::{Application, Traffic, write_text};
 use super::flash::{Flash, flash};
+use super::listening::Listening;
 use super::profile::Profile;
+use super::store::{OUTBOX, Store};
+use crate::defect::{Defect, Seeded};
+use crate::ledger::{Delivery, Mark, Placed};
 use crate::world::{Command, Machine, StreamId};
 use holdline_proto::{
-    ByeCode, ClientId, ConnectFailure, Event, Greeting, Incarnation, Instant, Outbox, Server, Session, ValidConfig, VecOutbox,
+    ByeCode, ClientId, ConnectFailure, DownReason, Event, Greeting, Incarnation, Instant, Outbox, Server, Session, ValidConfig,
     classic, native,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +28,8 @@ pub struct Hub {
     by_id: BTreeMap<String, usize>,
     by_stream: BTreeMap<StreamId, Owner>,
     traffic: Traffic,
+    /// When it was last told the time.
+    now: Instant,
     next_send: Instant,
     commands: VecDeque<Command>,
     dirty: Vec<StreamId>,
@@ -31,9 +38,11 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Line {
-    session: Session<Server, VecOutbox>,
+    session: Session<Server, Store>,
     accounts: Shared,
+    application: Application,
     stream: Option<StreamId>,
+    listening: Listening,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,28 +55,52 @@ struct Owner {
 /// What a durable server has in its store, device by device.
 #[derive(Clone, Debug)]
 pub struct HubMemory {
-    lines: Vec<(Flash, VecDeque<u64>)>,
+    pub(crate) lines: Vec<Kept>,
 }
 
-impl HubMemory {
-    /// The numbers in the outbox for a device.
-    pub(crate) fn numbers(&self, device: usize) -> &VecDeque<u64> {
-        &self.lines[device].1
-    }
+/// What it has of one device.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// `None`: the record cannot be read.
+    pub(crate) flash: Option<Flash>,
+    /// Where both ends were then, down and up.
+    pub(crate) marks: [Mark; 2],
 }
 
 impl Hub {
     /// What a durable server would find after a stop now; `None` in the classic profiles.
     pub(crate) fn memory(&self) -> Option<HubMemory> {
-        let lines = self.lines.iter().map(|line| Some((flash(&line.session)?, line.accounts.borrow().down.held().clone())));
+        let lines = self.lines.iter().map(|line| {
+            let accounts = line.accounts.borrow();
+            Some(Kept { flash: Some(flash(&line.session)?), marks: [accounts.down.mark(), accounts.up.mark()] })
+        });
         Some(HubMemory { lines: lines.collect::<Option<_>>()? })
+    }
+
+    /// What it would find if it stopped while it committed one more message for each device; see [`Flash::torn`].
+    pub(crate) fn torn_memory(&mut self, slots: usize, mut random: impl FnMut() -> u64) -> Option<HubMemory> {
+        let mut memory = self.memory()?;
+        for (line, kept) in self.lines.iter_mut().zip(&mut memory.lines) {
+            let mut accounts = line.accounts.borrow_mut();
+            let number = accounts.down.next_number(Delivery::Reliable);
+            write_text(&mut self.text, Delivery::Reliable, number, self.traffic.length);
+            let is_committing = self.traffic.every_ms > 0 && line.session.send(self.now, &self.text).is_ok();
+            let found = flash(&line.session)?.torn(kept.flash.take()?, slots, random(), accounts.seeded);
+            if is_committing && found.as_ref().is_some_and(|found| found.is_new) {
+                accounts.down.sent(Delivery::Reliable, Placed::Queued, self.now);
+            }
+            kept.flash = found.map(|found| found.flash);
+        }
+        Some(memory)
     }
 
     /// Gives a server that has just started what its store holds.
     pub(crate) fn restore(&mut self, memory: HubMemory) {
-        for (line, (flash, _)) in self.lines.iter_mut().zip(memory.lines) {
-            let (snapshot, outbox) = flash.open();
-            line.session = Session::Native(native::Session::restore(Server, self.config, self.boot, snapshot, outbox));
+        for (line, kept) in self.lines.iter_mut().zip(memory.lines) {
+            if let Some(flash) = kept.flash {
+                let (snapshot, outbox) = flash.open(line.application.seeded);
+                line.session = Session::Native(native::Session::restore(Server, self.config, self.boot, snapshot, outbox));
+            }
         }
     }
 
@@ -89,21 +122,24 @@ impl Hub {
             by_id: BTreeMap::new(),
             by_stream: BTreeMap::new(),
             traffic,
+            now,
             next_send: now.plus(traffic.every_ms),
             commands: VecDeque::new(),
             dirty: Vec::new(),
             text: String::new(),
         };
         for (id, accounts) in devices {
-            let session = hub.session();
+            let seeded = accounts.borrow().seeded;
+            let session = hub.session(seeded);
             hub.by_id.insert(id.as_str().to_owned(), hub.lines.len());
-            hub.lines.push(Line { session, accounts: Rc::clone(accounts), stream: None });
+            let (application, listening) = (Application::new(seeded), Listening::new(now));
+            hub.lines.push(Line { session, accounts: Rc::clone(accounts), application, stream: None, listening });
         }
         hub
     }
 
-    fn session(&mut self) -> Session<Server, VecOutbox> {
-        let outbox = VecOutbox::new(OUTBOX, 1 << 16);
+    fn session(&mut self, seeded: Seeded) -> Session<Server, Store> {
+        let outbox = Store::new(seeded);
         match self.profile.flavour() {
             None => {
                 let incarnation = Incarnation { boot: self.boot, epoch: self.random.next_u64() };
@@ -113,9 +149,11 @@ impl Hub {
         }
     }
 
-    /// Says goodbye to everybody, as a server that stops in order.
+    /// Says goodbye to everybody, as a server that stops in order, and asks each to stay away for about `retry_ms`.
     pub fn close_all(&mut self, retry_ms: u32) {
         for index in 0..self.lines.len() {
+            // HL-0128
+            let retry_ms = retry_ms / 2 + (self.random.next_u64() % u64::from(retry_ms.max(1))) as u32;
             let line = &mut self.lines[index];
             line.session.close(ByeCode::Closing, retry_ms);
             self.dirty.extend(line.stream);
@@ -146,6 +184,7 @@ impl Hub {
             self.close(old);
         }
         self.by_stream.insert(stream, Owner { line: Some(index), ..owner });
+        self.lines[index].listening = Listening::new(now);
         if self.lines[index].session.handle_greeting(now, owner.random, &greeting).is_err() {
             self.close(stream);
             return bytes.len();
@@ -160,18 +199,45 @@ impl Hub {
     }
 
     fn after_input(&mut self, index: usize) {
+        let now = self.now;
         let line = &mut self.lines[index];
         let mut ended = None;
+        let shared = Rc::clone(&line.accounts);
+        let accounts = &mut *shared.borrow_mut();
         while let Some(event) = line.session.poll_event() {
             match event {
-                Event::Down(holdline_proto::DownReason::Takeover) => {}
-                Event::Down(_) => ended = line.stream.take(),
-                _ => tell_drops(&mut line.accounts.borrow_mut().down, event),
+                Event::Up { .. } => accounts.came_up(End::Server, now),
+                Event::Down(reason) => {
+                    line.application.drop_datagrams();
+                    accounts.went_down(End::Server, now, true);
+                    if reason != DownReason::Takeover {
+                        ended = line.stream.take();
+                    }
+                }
+                _ => {}
             }
+            line.application.hear(event, End::Server, accounts);
         }
-        line.accounts.borrow_mut().down.acknowledged_to(line.session.outbox().len());
+        let (listening, timeout_ms) = (line.listening, line.session.timeout_ms());
+        let held = line.session.outbox().len();
+        accounts.down.acknowledged_to(held, |since| listening.proves(since, timeout_ms, now));
+        if held > OUTBOX as usize {
+            accounts.violation(|| format!("the server has {held} messages in an outbox of {OUTBOX}"));
+        }
         if let Some(stream) = ended {
             self.close(stream);
+        }
+    }
+
+    /// The oracles that need to look at the time although nothing happens.
+    pub(crate) fn look_at_links(&mut self, now: Instant) {
+        for line in &mut self.lines {
+            if line.session.is_up()
+                && let Some(silent) = line.listening.too_silent(self.profile, false, line.session.timeout_ms(), now)
+            {
+                line.listening.hear(now, b"");
+                line.accounts.borrow_mut().up_and_dead(End::Server, silent, now);
+            }
         }
     }
 
@@ -182,24 +248,26 @@ impl Hub {
 }
 
 impl Machine for Hub {
-    fn handle_opened(&mut self, _now: Instant, stream: StreamId, _incoming: bool, random: u64) {
+    fn handle_opened(&mut self, now: Instant, stream: StreamId, _incoming: bool, random: u64) {
+        self.now = now;
         self.by_stream.insert(stream, Owner { random, line: None });
     }
 
     fn handle_connect_failed(&mut self, _now: Instant, _failure: ConnectFailure) {}
 
     fn handle_input(&mut self, now: Instant, stream: StreamId, bytes: &[u8]) -> usize {
+        self.now = now;
         let index = match self.by_stream.get(&stream) {
             Some(Owner { line: None, .. }) => return self.greet(now, stream, bytes),
             Some(Owner { line: Some(index), .. }) if self.lines[*index].stream == Some(stream) => *index,
             _ => return bytes.len(),
         };
+        self.lines[index].listening.hear(now, bytes);
         let mut at = 0;
         loop {
             let line = &mut self.lines[index];
             let mut accounts = line.accounts.borrow_mut();
-            let defect = accounts.defect;
-            let consumed = feed(&mut line.session, &mut accounts.up, defect, now, &bytes[at..]);
+            let consumed = line.application.feed(&mut line.session, &mut accounts.up, now, &bytes[at..]);
             drop(accounts);
             at += consumed;
             self.after_input(index);
@@ -210,12 +278,14 @@ impl Machine for Hub {
     }
 
     fn handle_transmitted(&mut self, now: Instant, stream: StreamId, bytes: usize) {
+        self.now = now;
         if let Some(index) = self.line(stream) {
             self.lines[index].session.handle_transmitted(now, bytes);
         }
     }
 
     fn handle_closed(&mut self, now: Instant, stream: StreamId) {
+        self.now = now;
         if let Some(index) = self.line(stream) {
             self.lines[index].session.handle_disconnected(now);
             self.after_input(index);
@@ -224,8 +294,12 @@ impl Machine for Hub {
     }
 
     fn handle_timeout(&mut self, now: Instant, stream: Option<StreamId>) {
+        self.now = now;
         if let Some(stream) = stream {
             if let Some(index) = self.line(stream) {
+                if self.lines[index].application.seeded.is(Defect::ServerTimersIgnored) {
+                    return;
+                }
                 self.lines[index].session.handle_timeout(now);
                 self.after_input(index);
             }
@@ -234,20 +308,26 @@ impl Machine for Hub {
         while self.traffic.every_ms > 0 && self.next_send <= now && now <= self.traffic.until {
             self.next_send = self.next_send.plus(self.traffic.every_ms);
             for line in &mut self.lines {
-                send(&mut line.session, &mut line.accounts.borrow_mut().down, &mut self.text, now, self.traffic.length);
+                let ledger = &mut line.accounts.borrow_mut().down;
+                line.application.send(&mut line.session, ledger, &mut self.text, now, &self.traffic);
                 self.dirty.extend(line.stream);
             }
         }
         if now > self.traffic.until {
             self.next_send = now.plus(1);
         }
+        self.look_at_links(now);
     }
 
     fn poll_transmit(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize {
         // Also for a link that has just ended: its last line is still to be written.
         match self.by_stream.get(&stream).and_then(|owner| owner.line) {
             Some(index) if self.lines[index].stream.is_none_or(|current| current == stream) => {
-                self.lines[index].session.poll_transmit(buffer)
+                let line = &mut self.lines[index];
+                match line.application.transmit(buffer) {
+                    0 => line.session.poll_transmit(buffer),
+                    written => written,
+                }
             }
             _ => 0,
         }
@@ -255,7 +335,13 @@ impl Machine for Hub {
 
     fn poll_timeout(&self, stream: Option<StreamId>) -> Option<Instant> {
         match stream {
-            Some(stream) => self.lines[self.line(stream)?].session.poll_timeout().map(|deadline| deadline.at),
+            Some(stream) => {
+                let line = &self.lines[self.line(stream)?];
+                if line.application.seeded.is(Defect::ServerTimersIgnored) {
+                    return None;
+                }
+                line.session.poll_timeout().map(|deadline| deadline.at)
+            }
             None => (self.traffic.every_ms > 0 && self.next_send <= self.traffic.until).then_some(self.next_send),
         }
     }

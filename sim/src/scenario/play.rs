@@ -2,6 +2,7 @@
 
 use super::{Count, Scenario, When};
 use crate::fleet::Fleet;
+use crate::ledger::Delivery;
 use crate::outage::{Outage, Remembers, Site, Target, Way};
 use holdline_proto::Instant;
 use std::collections::BTreeSet;
@@ -48,12 +49,18 @@ impl Scenario {
 
     fn settle(&self, fleet: &mut Fleet) {
         let bound = fleet.world.now().plus(self.settle_ms());
-        while fleet.world.now() < bound && !at_rest(fleet) {
-            let next = fleet.world.now().plus(1_000);
-            fleet.run_until(next.min(bound));
+        while fleet.world.now() < bound {
+            while fleet.world.now() < bound && !at_rest(fleet) {
+                let next = fleet.world.now().plus(1_000);
+                fleet.run_until(next.min(bound));
+            }
+            let links = links(fleet);
+            let rest = fleet.world.now().plus(REST_TIMEOUTS * self.fleet.timeout_ms);
+            fleet.run_until(rest);
+            if at_rest(fleet) && links == self::links(fleet) {
+                break;
+            }
         }
-        let rest = fleet.world.now().plus(REST_TIMEOUTS * self.fleet.timeout_ms);
-        fleet.run_until(rest);
     }
 
     /// How long a site may take to come to rest once it is healed, in milliseconds.
@@ -96,10 +103,12 @@ impl Scenario {
 
 /// Whether every device has a link and every application everything that was sent to it.
 fn at_rest(fleet: &Fleet) -> bool {
-    (0..fleet.devices()).all(|index| {
-        let accounts = fleet.accounts(Target(index));
-        accounts.links > 0 && accounts.down_since.is_none() && accounts.up.held().is_empty() && accounts.down.held().is_empty()
-    })
+    (0..fleet.devices()).all(|index| fleet.accounts(Target(index)).is_at_rest())
+}
+
+/// Links that came up so far.
+fn links(fleet: &Fleet) -> u64 {
+    (0..fleet.devices()).map(|index| u64::from(fleet.accounts(Target(index)).links)).sum()
 }
 
 /// What is still to be done.
@@ -172,7 +181,8 @@ impl When {
         let counted = match self.count {
             Count::Delivered => {
                 let accounts = fleet.accounts(target);
-                if self.way == Way::Up { accounts.up.account().delivered } else { accounts.down.account().delivered }
+                let ledger = if self.way == Way::Up { &accounts.up } else { &accounts.down };
+                ledger.account(Delivery::Reliable).delivered
             }
             Count::Line => fleet.world.counted(fleet.node(target), self.way == Way::Up).lines,
             Count::Byte => fleet.world.counted(fleet.node(target), self.way == Way::Up).bytes,

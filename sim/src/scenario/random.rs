@@ -1,7 +1,7 @@
 //! What is drawn from a seed: the outages of a `[random]` block, and whole stories.
 
 use super::{Entry, FleetTable, Scenario};
-use crate::outage::{ConnectFails, End, Outage, Remembers, Stop, Then, Way};
+use crate::outage::{ConnectFails, End, Outage, Stop, Then, Way};
 use crate::rng::SplitMix64;
 use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -162,7 +162,8 @@ impl Scenario {
 }
 
 fn random_outage(below: &mut impl FnMut(u32) -> u32) -> Outage {
-    let memory = [Remembers::Nothing, Remembers::Everything, Remembers::OldCopy][below(3) as usize];
+    use crate::outage::Remembers::{Everything, Nothing, OldCopy, Torn, TornInPlace};
+    let memory = [Nothing, Everything, OldCopy, Torn, TornInPlace][below(5) as usize];
     match below(16) {
         0..4 => Outage::BlackHole {
             way: [Way::Both, Way::Both, Way::Up, Way::Down][below(4) as usize],

@@ -2,6 +2,7 @@
 
 use super::random::{Choice, Span, Template};
 use super::{Count, Entry, FleetTable, Scenario, ScenarioError, When};
+use crate::ledger::Deliveries;
 use crate::outage::{Outage, Way};
 use holdline_proto::{Config, ConfigError};
 use serde::Deserialize;
@@ -78,6 +79,7 @@ fn fleet(mut table: Table<'_>) -> Read<FleetTable> {
         window,
         message_every_ms: table.small("message_every_ms", 0..=FOR_MAX)?.unwrap_or(usual.message_every_ms),
         message_length: table.small("message_length", 24..=4_000)?.unwrap_or(usual.message_length),
+        deliveries: table.deliveries("deliveries")?.unwrap_or(usual.deliveries),
         latency_ms: table.small("latency_ms", 0..=60_000)?.unwrap_or(usual.latency_ms),
         jitter_ms: table.small("jitter_ms", 0..=60_000)?.unwrap_or(usual.jitter_ms),
     };
@@ -271,6 +273,12 @@ impl<'t> Table<'t> {
                 other => Err(self.wrong(key, format!("`{key}` is {}; give text", kind(other)))),
             },
         }
+    }
+
+    fn deliveries(&mut self, key: &'static str) -> Read<Option<Deliveries>> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let read = Deliveries::deserialize(value.clone().into_deserializer());
+        read.map(Some).map_err(|error| self.wrong(key, format!("`{key}`: {}", error.message())))
     }
 
     fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Read<Option<u64>> {
