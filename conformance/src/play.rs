@@ -109,26 +109,32 @@ impl<'p> Player<'p> {
         self.names.insert("prompt".to_owned(), Value::Number(i128::from(self.timeout() / 8)));
         let case = self.case;
         for (index, step) in case.steps.iter().enumerate() {
-            if !step.concerns(case.role, case.profile) {
-                continue;
-            }
             self.transcript.step(index);
-            let times = match &step.times {
-                None => 1,
-                Some(times) => span(times, &self.names)?,
-            };
-            for n in 1..=times {
-                if step.times.is_some() {
-                    self.names.insert("n".to_owned(), Value::Number(n.into()));
+            self.repeat(step).map_err(|broken| match broken {
+                Broken::Failed(failure) => {
+                    let line = failure.line.or_else(|| self.transcript.last());
+                    Broken::Failed(Failure { step: index + 1, line, ..failure })
                 }
-                self.step(step).map_err(|broken| match broken {
-                    Broken::Failed(failure) => {
-                        let line = failure.line.or_else(|| self.transcript.last());
-                        Broken::Failed(Failure { step: index + 1, line, ..failure })
-                    }
-                    stopped @ Broken::Stopped(_) => stopped,
-                })?;
+                stopped @ Broken::Stopped(_) => stopped,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Does a step as often as it says, if it concerns this subject.
+    fn repeat(&mut self, step: &Step) -> Result<(), Broken> {
+        if !step.concerns(self.case.role, self.case.profile) {
+            return Ok(());
+        }
+        let times = match &step.times {
+            None => 1,
+            Some(times) => span(times, &self.names)?,
+        };
+        for n in 1..=times {
+            if step.times.is_some() {
+                self.names.insert("n".to_owned(), Value::Number(n.into()));
             }
+            self.step(step)?;
         }
         Ok(())
     }
@@ -146,7 +152,7 @@ impl<'p> Player<'p> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Broken> {
-        if !self.started && !matches!(step.verb, Verb::Start(..) | Verb::Let(_)) {
+        if !self.started && !matches!(step.verb, Verb::Start(..) | Verb::Let(_) | Verb::Steps(_)) {
             self.start(&self.case.start.clone(), None)?;
         }
         match &step.verb {
@@ -228,6 +234,7 @@ impl<'p> Player<'p> {
                 let why = step.why.as_deref().unwrap_or("it does not hold");
                 if holds(comparison, &self.names)? { Ok(()) } else { Err(format!("{comparison}: {why}").into()) }
             }
+            Verb::Steps(steps) => steps.iter().try_for_each(|step| self.repeat(step)),
             app => self.app_step(app, step),
         }
     }

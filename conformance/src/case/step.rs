@@ -137,6 +137,8 @@ pub enum Verb {
     Let(BTreeMap<String, String>),
     /// A comparison holds.
     Check(String),
+    /// Several steps, one after the other.
+    Steps(Vec<Step>),
 }
 
 /// A field that a greeting must have so.
@@ -186,6 +188,7 @@ pub(super) struct Written {
     #[serde(rename = "let")]
     naming: Option<BTreeMap<String, String>>,
     check: Option<String>,
+    steps: Option<Vec<Self>>,
 
     link: Option<String>,
     within: Option<String>,
@@ -328,6 +331,9 @@ impl Written {
         }
         if let Some(comparison) = w.check.take() {
             verbs.push(Verb::Check(comparison));
+        }
+        if let Some(steps) = w.steps.take() {
+            verbs.push(Verb::Steps(steps.into_iter().map(Self::read).collect::<Result<_, _>>()?));
         }
         if let Some(stray) = w.stray() {
             return Err(format!("`{stray}` means nothing in this step"));

@@ -32,7 +32,8 @@ impl Player<'_> {
                 if self.started {
                     self.kill()?;
                 }
-                match memory.as_str() {
+                let memory = Template::read(memory)?.fill(&self.names)?;
+                match &*String::from_utf8_lossy(&memory) {
                     "kept" => {}
                     "wiped" => self.bench.restore(None)?,
                     name => self.bench.restore(Some(name))?,
