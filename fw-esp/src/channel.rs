@@ -1,0 +1,634 @@
+//! What the application's handles and the client share: one session, its inbox, and who waits.
+//!
+//! It is borrowed for computation only, never across an await. Who has to wait leaves a waker under the same borrow under which it
+//! saw that it has to; so no wake-up is lost.
+
+use crate::client::Client;
+use crate::error::InvalidChannel;
+use crate::handle::Handle;
+use crate::inbox::{Inbox, Place, RECORD};
+use core::cell::RefCell;
+use core::mem;
+use core::task::{Poll, Waker};
+#[cfg(not(feature = "classic"))]
+use holdline_proto::HELLO_MAX;
+use holdline_proto::{
+    Client as Role, ClientId, Config, DownReason, Event, Incarnation, Instant, Outbox as _, SendError, SliceOutbox, native,
+};
+#[cfg(feature = "classic")]
+use holdline_proto::{HELLO_MAX, classic, classic::Flavour};
+
+type Outbox<'b> = SliceOutbox<&'b mut [u8]>;
+/// Without the classic profiles nobody pays for them.
+#[cfg(not(feature = "classic"))]
+pub(crate) type Session<'b> = native::Session<Role, Outbox<'b>>;
+#[cfg(feature = "classic")]
+pub(crate) type Session<'b> = holdline_proto::Session<Role, Outbox<'b>>;
+
+/// What frames a text in a line is no longer than this.
+const FRAMING: usize = 31;
+/// What a record of the outbox takes besides its text.
+const OUTBOX_RECORD: usize = 4;
+/// The longest greeting, without the client's id and without checksums.
+const GREETING: usize = 238;
+/// What checksums add to it: the name of the link, and their own.
+const GREETING_CHECKED: usize = 35;
+/// How long the last line of a link may take to leave, in milliseconds.
+const FAREWELL_MS: u32 = 1_000;
+
+/// The memory of a channel.
+///
+/// - `INBOX`, in bytes: received messages that wait, 23 more for each, and the line that is being received. It must hold the longest
+///   line and 24 bytes, and 536 for the native profile's greeting. With room for `window` lines besides, an application may pause for
+///   ever. With less it gets its messages all the same, but one for which there is no room comes again only about half a timeout
+///   later; and a link that was lost comes back only when the application has read what waits.
+/// - `OUTBOX`, in bytes: messages that are not acknowledged, 4 more for each.
+/// - `TRANSMIT`, in bytes: lines on their way to the transport. It must hold the longest text to be sent and 31 bytes, and the greeting:
+///   the client's id and 238 bytes, and 35 more with checksums.
+/// - `TASKS`: how many tasks can wait for the channel at once before they begin to wake each other.
+#[derive(Debug)]
+pub struct Buffers<const INBOX: usize = 2048, const OUTBOX: usize = 1024, const TRANSMIT: usize = 544, const TASKS: usize = 4> {
+    inbox: [u8; INBOX],
+    outbox: [u8; OUTBOX],
+    transmit: [u8; TRANSMIT],
+    wakers: [Option<Waker>; TASKS],
+}
+
+impl<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize> Buffers<INBOX, OUTBOX, TRANSMIT, TASKS> {
+    /// Empty buffers.
+    pub const fn new() -> Self {
+        const { assert!(TASKS > 0, "somebody has to wait for a message") };
+        Self { inbox: [0; INBOX], outbox: [0; OUTBOX], transmit: [0; TRANSMIT], wakers: [const { None }; TASKS] }
+    }
+}
+
+impl<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize> Default
+    for Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One line to one server, for ever: it outlives every connection that carries it.
+///
+/// Its two ends are the [`Client`] that keeps it up and the [`Handle`]s of the application.
+#[derive(Debug)]
+pub struct Channel<'b> {
+    state: RefCell<State<'b>>,
+}
+
+impl<'b> Channel<'b> {
+    /// A channel of the native profile.
+    ///
+    /// `id` names the client and so its session. `random` gives 64 random bits a call, from a real source: the chip's generator. A
+    /// device without one returns a counter of its boots in flash. An epoch that repeats loses messages without a word.
+    ///
+    /// # Errors
+    /// The id is none, a parameter is out of range, or a buffer is too small for it.
+    pub fn new<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize>(
+        id: &str,
+        config: Config,
+        buffers: &'b mut Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>,
+        mut random: impl FnMut() -> u64,
+    ) -> Result<Self, InvalidChannel> {
+        let role = Role { id: ClientId::new(id).map_err(InvalidChannel::Id)? };
+        let config = config.validate().map_err(InvalidChannel::Config)?;
+        let least = (config.get().max_line as usize).max(HELLO_MAX) + 1 + RECORD;
+        if INBOX < least || INBOX > usize::from(u16::MAX) {
+            return Err(InvalidChannel::Inbox(least));
+        }
+        let least = id.len() + GREETING + if config.get().check { GREETING_CHECKED } else { 0 };
+        if TRANSMIT < least {
+            return Err(InvalidChannel::Transmit(least));
+        }
+        let incarnation = Incarnation { boot: random(), epoch: random() };
+        let Buffers { inbox, outbox, transmit, wakers } = buffers;
+        let (outbox_len, outbox) = (outbox.len(), SliceOutbox::new(outbox.as_mut_slice()));
+        let session = native::Session::new(role, config, incarnation, outbox);
+        #[cfg(feature = "classic")]
+        let session = Session::Native(session);
+        Ok(Self { state: RefCell::new(State::new(session, outbox_len, inbox, transmit, wakers)) })
+    }
+
+    /// A channel of a classic profile, to an original server.
+    ///
+    /// The timeout of `config` must be the server's own: [`Flavour::default_timeout_ms`] unless it was told another.
+    ///
+    /// # Errors
+    /// As [`Channel::new`].
+    #[cfg(feature = "classic")]
+    pub fn classic<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize>(
+        id: &str,
+        flavour: Flavour,
+        config: Config,
+        buffers: &'b mut Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>,
+    ) -> Result<Self, InvalidChannel> {
+        let role = Role { id: ClientId::new(id).map_err(InvalidChannel::Id)? };
+        let config = config.validate().map_err(InvalidChannel::Config)?;
+        let least = config.get().max_line as usize + 1 + RECORD;
+        if INBOX < least || INBOX > usize::from(u16::MAX) {
+            return Err(InvalidChannel::Inbox(least));
+        }
+        if TRANSMIT < id.len() + 1 {
+            return Err(InvalidChannel::Transmit(id.len() + 1));
+        }
+        let Buffers { inbox, outbox, transmit, wakers } = buffers;
+        let (outbox_len, outbox) = (outbox.len(), SliceOutbox::new(outbox.as_mut_slice()));
+        let session = Session::Classic(classic::Session::new(role, flavour, config, outbox));
+        Ok(Self { state: RefCell::new(State::new(session, outbox_len, inbox, transmit, wakers)) })
+    }
+
+    /// How many messages of best effort, or in a classic profile of any kind, may wait for the application. Default: 20. Of reliable
+    /// messages in the native profile it is [`Config::window`].
+    #[must_use]
+    pub fn queue(mut self, messages: u16) -> Self {
+        self.state.get_mut().queue_max = messages.max(1);
+        self
+    }
+
+    /// The channel's two ends: who keeps it up, and what the application copies to every task that reads or writes.
+    ///
+    /// All of them run on one executor.
+    pub fn split(&mut self) -> (Client<'_, 'b>, Handle<'_, 'b>) {
+        (Client::new(&self.state), Handle::new(&self.state))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct State<'b> {
+    pub(crate) session: Session<'b>,
+    inbox: Inbox<'b>,
+    /// Lent to who writes to the transport.
+    transmit: Option<&'b mut [u8]>,
+    /// Best-effort lines that wait at the start of `transmit`.
+    datagrams: usize,
+    waiting: &'b mut [Option<Waker>],
+    driver: Option<Waker>,
+    /// The time when the client last looked.
+    pub(crate) now: Instant,
+    /// The longest text that fits the buffers.
+    max_text: u32,
+    queue_max: u16,
+    /// Since when input is left unread, because a message in it has no place.
+    blocked: Option<Instant>,
+    pub(crate) closed: bool,
+    /// Messages ever queued. The ticket of a message is this count just after it was queued.
+    queued: u32,
+    /// Tickets of messages that were dropped by policy: from the first to before the second.
+    dropped: (u32, u32),
+    pub(crate) connects: u32,
+    /// When the present or last link came up, if it did.
+    pub(crate) up_at: Option<Instant>,
+    /// When and why the last link ended.
+    pub(crate) down: (Instant, DownReason),
+    reported_up: bool,
+    signals: Signals,
+}
+
+/// What the hooks are to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) up: bool,
+    pub(crate) down: bool,
+    pub(crate) beat: bool,
+}
+
+/// How far a call of the application gets.
+pub(crate) type Attempt<T> = Poll<T>;
+
+impl<'b> State<'b> {
+    fn new(
+        session: Session<'b>,
+        outbox_len: usize,
+        inbox: &'b mut [u8],
+        transmit: &'b mut [u8],
+        waiting: &'b mut [Option<Waker>],
+    ) -> Self {
+        let max_text = outbox_len.saturating_sub(OUTBOX_RECORD).min(transmit.len().saturating_sub(FRAMING));
+        Self {
+            session,
+            inbox: Inbox::new(inbox),
+            transmit: Some(transmit),
+            datagrams: 0,
+            waiting,
+            driver: None,
+            now: Instant::default(),
+            max_text: max_text as u32,
+            queue_max: 20,
+            blocked: None,
+            closed: false,
+            queued: 0,
+            dropped: (0, 0),
+            connects: 0,
+            up_at: None,
+            down: (Instant::default(), DownReason::Closed),
+            reported_up: false,
+            signals: Signals::default(),
+        }
+    }
+
+    /// Leaves the waker of a task that waits. Where there is no seat left all are woken, to look again.
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        if self.waiting.iter().flatten().any(|seated| seated.will_wake(waker)) {
+            return;
+        }
+        if self.waiting.iter().all(Option::is_some) {
+            self.wake();
+        }
+        if let Some(seat) = self.waiting.iter_mut().find(|seat| seat.is_none()) {
+            *seat = Some(waker.clone());
+        }
+    }
+
+    /// Wakes every task that waits.
+    pub(crate) fn wake(&mut self) {
+        self.waiting.iter_mut().filter_map(Option::take).for_each(Waker::wake);
+    }
+
+    /// Leaves the waker of the client.
+    pub(crate) fn park_driver(&mut self, waker: &Waker) {
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(waker),
+            None => self.driver = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    // ---- the application ----
+
+    /// Copies the next message to the start of `into` and returns how long it is; accepted at once if `accept`.
+    pub(crate) fn receive(
+        &mut self,
+        into: &mut [u8],
+        accept: bool,
+    ) -> Attempt<Result<(usize, Option<holdline_proto::Receipt>), crate::ReadError>> {
+        let Some(record) = self.inbox.peek() else {
+            return if self.closed { Poll::Ready(Err(crate::ReadError::Closed)) } else { Poll::Pending };
+        };
+        if record.len > into.len() {
+            return Poll::Ready(Err(crate::ReadError::TooLong(record.len)));
+        }
+        self.inbox.pop(into);
+        self.blocked = self.blocked.map(|_| self.now);
+        if let Some(receipt) = record.receipt.filter(|_| accept) {
+            self.session.accept(receipt);
+        }
+        self.wake_driver();
+        Poll::Ready(Ok((record.len, record.receipt)))
+    }
+
+    pub(crate) fn accept(&mut self, receipt: holdline_proto::Receipt) -> bool {
+        self.wake_driver();
+        self.session.accept(receipt)
+    }
+
+    fn fits(&self, text: &str) -> Result<(), SendError> {
+        let max = self.max_text;
+        if text.len() > max as usize { Err(SendError::TooLong { max }) } else { Ok(()) }
+    }
+
+    /// Queues a message and returns its ticket.
+    pub(crate) fn send(&mut self, slot: Option<u8>, text: &str) -> Result<u32, SendError> {
+        self.fits(text)?;
+        let before = self.session.outbox().len();
+        let seq = match slot {
+            None => self.session.send(self.now, text),
+            Some(slot) => self.session.send_latest(self.now, slot, text),
+        }?;
+        self.queued = self.queued.wrapping_add((self.session.outbox().len() - before) as u32);
+        self.wake_driver();
+        Ok(self.queued.wrapping_sub((self.session.next_seq() - 1 - seq) as u32))
+    }
+
+    pub(crate) fn send_best_effort(&mut self, text: &str) -> Result<(), SendError> {
+        self.fits(text)?;
+        let buffer = self.transmit.as_mut().and_then(|buffer| buffer.get_mut(self.datagrams..));
+        self.datagrams += self.session.send_best_effort(text, buffer.unwrap_or_default())?;
+        self.wake_driver();
+        Ok(())
+    }
+
+    /// Whether the message with this ticket is delivered.
+    pub(crate) fn delivered(&self, ticket: u32) -> Attempt<Result<(), crate::WriteError>> {
+        let (from, to) = self.dropped;
+        if ticket.wrapping_sub(from) < to.wrapping_sub(from) {
+            Poll::Ready(Err(crate::WriteError::Dropped))
+        } else if self.resolved().wrapping_sub(ticket).cast_signed() >= 0 {
+            Poll::Ready(Ok(()))
+        } else if self.closed {
+            Poll::Ready(Err(crate::WriteError::Closed))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Messages that have left the outbox: delivered, or dropped by policy.
+    fn resolved(&self) -> u32 {
+        self.queued.wrapping_sub(self.session.outbox().len() as u32)
+    }
+
+    /// Remembers that the last `count` messages which left the outbox were dropped.
+    fn drop_tickets(&mut self, count: u64) {
+        // HL-0085
+        let to = self.resolved().wrapping_add(1);
+        let from = to.wrapping_sub(count as u32);
+        let (earlier, _) = self.dropped;
+        // A writer may be waiting still whose message was dropped earlier: whatever lies between may not have arrived either.
+        let waits = self.waiting.iter().any(Option::is_some) && self.dropped.0 != self.dropped.1;
+        self.dropped = (if waits { earlier } else { from }, to);
+    }
+
+    pub(crate) fn unread(&self) -> u16 {
+        self.inbox.messages()
+    }
+
+    pub(crate) fn close(&mut self) {
+        // HL-0129
+        self.closed = true;
+        self.session.close(holdline_proto::ByeCode::Done, 0);
+        self.collect(self.now);
+        self.wake();
+        self.wake_driver();
+    }
+
+    // ---- the link ----
+
+    /// Begins a link over a stream that was opened.
+    pub(crate) fn begin_link(&mut self, now: Instant, fresh: u64) {
+        self.now = now;
+        self.up_at = None;
+        self.datagrams = 0;
+        self.blocked = None;
+        self.inbox.clear_input();
+        self.session.handle_connected(now, fresh);
+        self.collect(now);
+    }
+
+    /// Tells the session that the stream is gone.
+    pub(crate) fn lose_link(&mut self, now: Instant) {
+        self.session.handle_disconnected(now);
+        self.inbox.clear_input();
+        self.collect(now);
+    }
+
+    /// Takes received bytes; `Pending` while there is no room for any, until the application takes a message.
+    pub(crate) fn take_input(&mut self, now: Instant, bytes: &[u8]) -> Poll<usize> {
+        self.now = now;
+        let mut taken = 0;
+        loop {
+            let more = self.inbox.put(bytes.get(taken..).unwrap_or_default());
+            taken += more;
+            self.feed(now);
+            if more == 0 {
+                break;
+            }
+        }
+        if taken == 0 { Poll::Pending } else { Poll::Ready(taken) }
+    }
+
+    /// Presents again what had no place.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if self.blocked.is_some() {
+            self.feed(now);
+        }
+    }
+
+    /// Presents what was received to the session, a line at a time.
+    fn feed(&mut self, now: Instant) {
+        loop {
+            self.collect(now);
+            if !self.session.has_link() {
+                return self.inbox.clear_input();
+            }
+            let Some(line) = self.inbox.line() else { return self.feed_part(now) };
+            let letter = self.inbox.input().first().copied().unwrap_or_default();
+            if self.may_be_message(letter, line) && !self.has_place(letter) {
+                if self.is_blocked(now) {
+                    return;
+                }
+                // On any stream a line may be lost: its sender is asked for it with the next one, or asks itself.
+                self.inbox.consume(line);
+                self.session.handle_backlog(now);
+                let _ = self.session.handle_input(now, &[]);
+                continue;
+            }
+            self.signals.beat |= line == 1;
+            let bytes = self.inbox.input().get(..line).unwrap_or_default();
+            let input = self.session.handle_input(now, bytes);
+            let (consumed, message) = (input.consumed, input.message.map(|message| Place::of(&message, bytes)));
+            match message {
+                Some(message) => {
+                    self.inbox.keep(consumed, message);
+                    self.blocked = None;
+                    self.wake();
+                }
+                // HL-0055
+                None if consumed == 0 && self.session.has_link() => {
+                    self.blocked = Some(now);
+                    return;
+                }
+                None => self.inbox.consume(consumed),
+            }
+        }
+    }
+
+    /// Presents the beginning of a line, which has a timer of its own.
+    fn feed_part(&mut self, now: Instant) {
+        if self.inbox.is_full() && self.inbox.messages() > 0 {
+            if self.is_blocked(now) {
+                return;
+            }
+            self.inbox.skip();
+        }
+        if self.inbox.is_skipping() {
+            return self.session.handle_backlog(now);
+        }
+        let _ = self.session.handle_input(now, self.inbox.input());
+        self.collect(now);
+    }
+
+    /// Leaves what has no place unread, for the application to take a message; `false` when it has had its time.
+    fn is_blocked(&mut self, now: Instant) -> bool {
+        let since = *self.blocked.get_or_insert(now);
+        let waits = self.must_wait() || now < since.plus(self.patience());
+        if waits {
+            // HL-0089
+            self.session.handle_backlog(now);
+        }
+        waits
+    }
+
+    /// How long the lines behind a message wait for it, in milliseconds.
+    fn patience(&self) -> u32 {
+        self.session.timeout_ms() / 4
+    }
+
+    /// Whether nothing may be dropped that has no place: a greeting, and what a sender without acknowledgements would never send again.
+    fn must_wait(&self) -> bool {
+        #[cfg(feature = "classic")]
+        if matches!(&self.session, Session::Classic(session) if session.flavour() == Flavour::V2019) {
+            return true;
+        }
+        !self.session.is_up()
+    }
+
+    fn may_be_message(&self, letter: u8, line: usize) -> bool {
+        #[cfg(feature = "classic")]
+        if matches!(self.session, Session::Classic(_)) {
+            // More than an acknowledgement.
+            return line > 3;
+        }
+        line > 3 && matches!(letter, b'M' | b'D')
+    }
+
+    fn has_place(&self, letter: u8) -> bool {
+        let windowed = letter == b'M' && self.is_native();
+        self.inbox.has_place() && (windowed || self.inbox.messages() < self.queue_max)
+    }
+
+    fn is_native(&self) -> bool {
+        #[cfg(feature = "classic")]
+        return matches!(self.session, Session::Native(_));
+        #[cfg(not(feature = "classic"))]
+        true
+    }
+
+    /// When the client has something to do for the sake of time.
+    pub(crate) fn deadline(&self) -> Instant {
+        let Some(next) = self.session.poll_timeout() else {
+            return self.down.0.plus(FAREWELL_MS);
+        };
+        match self.blocked {
+            Some(since) if !self.must_wait() && self.now < since.plus(self.patience()) => {
+                next.at.min(since.plus(self.patience()))
+            }
+            _ => next.at,
+        }
+    }
+
+    /// Does what is due; `false` if the link is over and its last line has had its time.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        self.now = now;
+        if !self.session.has_link() {
+            return now < self.down.0.plus(FAREWELL_MS);
+        }
+        self.resume(now);
+        self.session.handle_timeout(now);
+        self.collect(now);
+        self.wake_driver();
+        true
+    }
+
+    /// What is due to be written, and the buffer it is in; `Pending` while there is nothing, and no bytes once there is nothing more on
+    /// this link.
+    pub(crate) fn take_output(&mut self, now: Instant) -> Poll<(&'b mut [u8], usize)> {
+        self.now = now;
+        let Some(buffer) = self.transmit.take() else { return Poll::Pending };
+        // The session learns the time of what it writes.
+        self.session.handle_transmitted(now, 0);
+        let first = mem::take(&mut self.datagrams);
+        // HL-0029, HL-0091
+        let first = if self.session.has_link() { first } else { 0 };
+        let written = first + self.session.poll_transmit(buffer.get_mut(first..).unwrap_or_default());
+        self.collect(now);
+        if written > 0 || !self.session.has_link() {
+            return Poll::Ready((buffer, written));
+        }
+        self.transmit = Some(buffer);
+        Poll::Pending
+    }
+
+    /// Takes the buffer of [`State::take_output`] back.
+    pub(crate) fn return_output(&mut self, buffer: &'b mut [u8]) {
+        self.transmit = Some(buffer);
+    }
+
+    pub(crate) fn transmitted(&mut self, now: Instant, bytes: usize) {
+        self.now = now;
+        self.session.handle_transmitted(now, bytes);
+    }
+
+    /// What the hooks have not been told.
+    pub(crate) fn take_signals(&mut self) -> Signals {
+        mem::take(&mut self.signals)
+    }
+
+    /// Reads the session's events.
+    fn collect(&mut self, now: Instant) {
+        while let Some(event) = self.session.poll_event() {
+            log(event);
+            match event {
+                Event::Up { .. } => {
+                    self.connects = self.connects.wrapping_add(1);
+                    self.up_at = Some(now);
+                    // HL-0141
+                    self.signals.up |= !mem::replace(&mut self.reported_up, true);
+                }
+                Event::Down(reason) => {
+                    self.down = (now, reason);
+                    self.signals.down |= mem::replace(&mut self.reported_up, false);
+                }
+                Event::PeerForgot { from, to, dropped: true } => self.drop_tickets(to + 1 - from),
+                Event::OwnReset { dropped } => self.drop_tickets(dropped),
+                _ => {}
+            }
+            self.wake();
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+fn log(event: Event) {
+    match event {
+        Event::Acked(seq) => defmt::trace!("acknowledged up to {}", seq),
+        Event::Up { .. } | Event::Down(_) => defmt::info!("{}", event),
+        _ => defmt::warn!("{}", event),
+    }
+}
+
+#[cfg(not(feature = "defmt"))]
+fn log(_: Event) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use holdline_proto::{Keeps, native::Snapshot};
+
+    #[test]
+    fn the_longest_greeting_fits_the_smallest_transmit_buffer() {
+        for (check, least) in [(false, GREETING), (true, GREETING + GREETING_CHECKED)] {
+            greet(check, least + 64);
+        }
+    }
+
+    fn greet(check: bool, least: usize) {
+        let id = "i".repeat(64);
+        let role = Role { id: ClientId::new(&id).expect("valid") };
+        let config = Config::new().timeout_ms(3_600_000).window(u16::MAX).max_line(1 << 20).keeps(Keeps::Both).check(check);
+        let last = (1 << 62) - 1;
+        let snapshot = Snapshot {
+            epoch: u64::MAX,
+            acked: last,
+            acked_sum: Some(u32::MAX),
+            contacted: true,
+            peer_boot: 0,
+            peer_epoch: u64::MAX,
+            accepted: last,
+            accepted_sum: Some(u32::MAX),
+        };
+        let outbox = SliceOutbox::new([0; 8]);
+        let mut session = native::Session::restore(role, config.validate().expect("in range"), u64::MAX, snapshot, outbox);
+        session.handle_connected(Instant::default(), u64::MAX);
+        // All but what is held, ` held=65535`, is in it.
+        let most = least - 11;
+        assert_eq!(session.poll_transmit(&mut std::vec![0; most - 1]), 0);
+        assert_eq!(session.poll_transmit(&mut std::vec![0; most]), most);
+    }
+}

@@ -1,0 +1,177 @@
+//! The client's end of a channel: it joins, connects, drives, waits, and begins again.
+
+use crate::channel::State;
+use crate::hooks::Hooks;
+use crate::link::{drive, feed_ms, tell};
+use crate::transport::{Clock, Connector, JoinFailed, Network, Stream};
+use core::cell::RefCell;
+use core::future::{Future, pending, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use holdline_proto::{Action, ConnectFailure, FirstFailure, Instant, Supervisor, SupervisorConfig};
+
+/// How long joining the network may take, in milliseconds.
+const JOIN_MS: u32 = 60_000;
+/// How long closing a stream in order may take, in milliseconds.
+const CLOSE_MS: u32 = 1_000;
+
+/// What the client runs on.
+#[derive(Debug)]
+pub struct Board<N, C, T, R, H> {
+    /// The network to join: [`AlwaysUp`](crate::AlwaysUp) if there is nothing to join.
+    pub network: N,
+    /// Opens connections to the server.
+    pub connector: C,
+    /// The time.
+    pub clock: T,
+    /// Gives 64 random bits a call.
+    pub random: R,
+    /// The light, the watchdog, the callbacks; `()` for none.
+    pub hooks: H,
+}
+
+/// Why [`Client::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Ended {
+    /// The application closed the channel.
+    Closed,
+    /// The network could not be joined at first, and [`Hooks::bad_wifi`] gave up.
+    BadWifi,
+    /// The server could not be reached at first, and [`Hooks::bad_server`] gave up.
+    BadServer,
+}
+
+/// Keeps a channel up.
+#[derive(Debug)]
+pub struct Client<'c, 'b> {
+    state: &'c RefCell<State<'b>>,
+}
+
+impl<'c, 'b> Client<'c, 'b> {
+    pub(crate) fn new(state: &'c RefCell<State<'b>>) -> Self {
+        Self { state }
+    }
+
+    /// Joins the network, connects, carries the session, and begins again whenever the link is lost; until the application closes the
+    /// channel, or a hook gives up.
+    ///
+    /// Cancel safe: dropping it ends the link as an outage would. The session goes on when it is called again.
+    pub async fn run<N, C, T, R, H>(&mut self, board: &mut Board<N, C, T, R, H>) -> Ended
+    where
+        N: Network,
+        C: Connector,
+        T: Clock,
+        R: FnMut() -> u64,
+        H: Hooks,
+    {
+        let Board { network, connector, clock, random, hooks } = board;
+        let turn = Turn { state: self.state, clock };
+        let mut supervisor = Supervisor::new(turn.supervisor(N::IS_MANAGED), random());
+        // HL-0130: one thing after the other.
+        while !self.state.borrow().closed {
+            match supervisor.poll_action() {
+                Some(Action::JoinNetwork { leave_first }) => {
+                    let mut joined = Err(JoinFailed);
+                    let join = async {
+                        if leave_first {
+                            network.leave().await;
+                        }
+                        joined = network.join().await;
+                    };
+                    turn.within(turn.after(JOIN_MS), hooks, true, pin!(join)).await;
+                    match joined {
+                        Ok(()) => supervisor.handle_network(clock.now(), true),
+                        Err(JoinFailed) => supervisor.handle_join_failed(clock.now()),
+                    }
+                }
+                // HL-0138
+                Some(Action::Connect { .. }) if !network.is_up() => supervisor.handle_network(clock.now(), false),
+                Some(Action::Connect { timeout_ms }) => {
+                    let mut stream = Err(ConnectFailure::TimedOut);
+                    // HL-0135
+                    turn.within(turn.after(timeout_ms), hooks, true, pin!(async { stream = connector.connect().await })).await;
+                    match stream {
+                        Ok(mut stream) => {
+                            supervisor.handle_connected();
+                            drive(self.state, &mut stream, clock, hooks, random()).await;
+                            turn.within(turn.after(CLOSE_MS), hooks, false, pin!(stream.close())).await;
+                            turn.report(&mut supervisor);
+                        }
+                        Err(failure) => supervisor.handle_connect_failed(clock.now(), failure),
+                    }
+                }
+                None => {
+                    // Without an action the supervisor waits.
+                    let until = supervisor.poll_timeout().unwrap_or_default();
+                    turn.within(until, hooks, true, pin!(pending())).await;
+                    supervisor.handle_timeout(clock.now());
+                }
+            }
+            // HL-0140
+            match supervisor.poll_first_failure() {
+                Some(FirstFailure::BadWifi) if hooks.bad_wifi().is_break() => return Ended::BadWifi,
+                Some(FirstFailure::BadServer) if hooks.bad_server().is_break() => return Ended::BadServer,
+                _ => {}
+            }
+        }
+        Ended::Closed
+    }
+}
+
+/// What every step between two links needs.
+struct Turn<'t, 'b, T> {
+    state: &'t RefCell<State<'b>>,
+    clock: &'t T,
+}
+
+impl<T: Clock> Turn<'_, '_, T> {
+    fn supervisor(&self, has_network: bool) -> SupervisorConfig {
+        let state = self.state.borrow();
+        #[cfg(feature = "classic")]
+        let classic = matches!(state.session, holdline_proto::Session::Classic(_));
+        #[cfg(not(feature = "classic"))]
+        let classic = false;
+        SupervisorConfig { timeout_ms: state.session.config().get().timeout_ms, has_network, classic }
+    }
+
+    fn after(&self, ms: u32) -> Instant {
+        self.clock.now().plus(ms)
+    }
+
+    /// Waits for `what`, until the time is up or, if it `heeds_close`, the channel is closed; meanwhile the watchdog is fed.
+    ///
+    /// One function for everything that is waited for: each further one is code on the device.
+    async fn within(
+        &self,
+        until: Instant,
+        hooks: &mut impl Hooks,
+        heeds_close: bool,
+        mut what: Pin<&mut dyn Future<Output = ()>>,
+    ) {
+        loop {
+            let mut pause = pin!(self.clock.wait_until(until.min(self.after(feed_ms(hooks)))));
+            let is_over = poll_fn(|cx| {
+                self.state.borrow_mut().park_driver(cx.waker());
+                if what.as_mut().poll(cx).is_ready() || (heeds_close && self.state.borrow().closed) {
+                    return Poll::Ready(true);
+                }
+                pause.as_mut().poll(cx).map(|()| false)
+            })
+            .await;
+            tell(self.state, hooks);
+            if is_over || self.clock.now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// Tells the supervisor how the link went.
+    fn report(&self, supervisor: &mut Supervisor) {
+        let state = self.state.borrow();
+        if let Some(up_at) = state.up_at {
+            supervisor.handle_up(up_at);
+        }
+        supervisor.handle_down(state.down.0, state.down.1);
+    }
+}
