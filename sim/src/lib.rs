@@ -31,6 +31,7 @@ pub mod live;
 pub mod net;
 pub mod outage;
 pub mod picture;
+#[cfg_attr(not(feature = "api"), expect(dead_code, reason = "what only the HTTP API asks for"))]
 pub mod proxy;
 pub mod rng;
 pub mod scenario;

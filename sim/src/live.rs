@@ -19,18 +19,30 @@ pub fn plan(scenario: &Scenario) -> Result<Vec<Live>, ScenarioError> {
             return Err(scenario.wrong(&format!("outage {} {what}", index + 1)));
         }
         let lasts = Duration::from_millis(entry.for_ms.into());
-        let acts = acts(&entry.outage).map_err(|error| scenario.wrong(&format!("outage {}: {error}", index + 1)))?;
-        let Some((during, after)) = acts else {
+        let outages =
+            outages(&entry.outage, at, lasts).map_err(|error| scenario.wrong(&format!("outage {}: {error}", index + 1)))?;
+        let Some(outages) = outages else {
             let name = entry.outage.name();
             return Err(
                 scenario.wrong(&format!("outage {} (`{name}`) does not happen on the way, so a proxy cannot do it", index + 1))
             );
         };
-        plan.extend(during.into_iter().map(|act| Live { at, act, lasts: Some(lasts), proxy: None }));
-        let over = at + lasts;
-        plan.extend(after.into_iter().map(|act| Live { at: over, act, lasts: None, proxy: None }));
+        plan.extend(outages);
     }
     Ok(plan)
+}
+
+/// What the proxy has to do for one outage, to every line; `None` if it has no means for it.
+///
+/// Where connections are to be dead afterwards, the last of it lasts to the end.
+///
+/// # Errors
+/// The outage's parameters are none for a proxy.
+pub fn outages(outage: &Outage, at: Duration, lasts: Duration) -> Result<Option<Vec<Live>>, Error> {
+    let Some((during, after)) = acts(outage)? else { return Ok(None) };
+    let during = during.into_iter().map(|act| Live { at, act, lasts: Some(lasts), proxy: None });
+    let after = after.into_iter().map(|act| Live { at: at + lasts, act, lasts: None, proxy: None });
+    Ok(Some(during.chain(after).collect()))
 }
 
 /// What is done while it lasts, and what is done at its end.

@@ -1,7 +1,6 @@
 //! `demo`: what it is for, in 20 seconds.
 
 mod plan;
-mod proxy;
 mod table;
 mod tally;
 
@@ -10,8 +9,8 @@ use super::quantity::Readable;
 use clap::Args;
 use holdline_server::proto::{Config, Role, classic::Flavour};
 use holdline_server::{Client, Connection, Profile, Server, ServerConfig, What};
+use holdline_sim::proxy::{self, Proxies, ProxySpec};
 use plan::Disturbance;
-use proxy::Proxy;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +32,10 @@ pub(super) struct Options {
 
 const EXAMPLES: &str = "\
 A server and four devices, one of them a classic-2020 device, send each other numbered messages in both directions. Between
-them a proxy plays a bad radio link: it cuts connections, resets them, leaves them half open, holds their bytes back in one
-direction or both, or lets them sink into a black hole while the sockets stay open. The applications check each number that
-they receive. At the end the link is left alone, what still waits is delivered, and the verdict follows.
+them the simulator's proxy plays a bad radio link: it cuts connections, resets them, refuses them, leaves them half open, lets
+bytes sink into a black hole in one direction or both while the sockets stay open, delays them, cuts them small; a device roams,
+and once the access point of all devices reboots. The applications check each number that they receive. At the end the link is
+left alone, what still waits is delivered, and the verdict follows.
 
 The exit status is 1 if anything was lost, repeated or reordered.
 
@@ -54,6 +54,10 @@ const DEVICES: [(&str, Profile); 4] = [
 const TIMEOUT_MS: u32 = 500;
 /// How often each end of each line sends a message.
 const PERIOD: Duration = Duration::from_millis(50);
+/// What a proxy holds of a connection in a direction, in bytes.
+const PROXY_BYTES: usize = 256 << 10;
+/// Connections that live at a time; a line has one, and for a while those that are half open.
+const PROXY_CONNECTIONS: usize = 256;
 /// How often a table on a terminal is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
 /// How long what waits at the end may take to arrive: more than the longest pause between two attempts, which is 30 s.
@@ -70,38 +74,39 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     };
     let Some(address) = server.local_addr() else { return Err(listen(std::io::ErrorKind::NotConnected.into())) };
     let mut table = Table::new(options.seed, options.seconds);
+    let proxies = Proxies::new(options.seed, PROXY_BYTES, PROXY_CONNECTIONS);
     let mut devices = Vec::new();
     let stop = CancellationToken::new();
     for (id, profile) in DEVICES {
-        let proxy = Proxy::start(address).await.map_err(listen)?;
-        let client = Client::builder(id, &proxy.address().to_string()).profile(profile).session(session).start()?;
+        let link = proxies.create(&ProxySpec::new(id, "127.0.0.1:0", address.to_string())).await;
+        let link = link.map_err(|error| listen(std::io::Error::other(error)))?;
+        let client = Client::builder(id, &link.listen).profile(profile).session(session).start()?;
         let device = Arc::new(Device::new(id, profile, client.connection()));
         attend(&server, client, &device, &stop);
-        devices.push((device, proxy));
+        devices.push(device);
     }
-    let known: Vec<Arc<Device>> = devices.iter().map(|(device, _)| Arc::clone(device)).collect();
-    table.start(&known);
-    warm_up(&known).await;
+    table.start(&devices);
+    warm_up(&devices).await;
     let begun = Instant::now();
-    for (index, (device, proxy)) in devices.into_iter().enumerate() {
+    for (index, device) in devices.iter().enumerate() {
         let seed = options.seed.wrapping_mul(DEVICES.len() as u64).wrapping_add(index as u64);
         let plan = plan::draw(seed, calm_from(options.seconds), matches!(device.profile, Profile::Classic(_)));
-        tokio::spawn(disturb(device, proxy, plan, begun));
+        tokio::spawn(disturb(Arc::clone(device), proxies.clone(), plan, begun));
     }
     let end = begun + Duration::from_secs(options.seconds);
-    draw_until(&mut table, &known, tokio::time::sleep_until(end)).await;
+    draw_until(&mut table, &devices, tokio::time::sleep_until(end)).await;
     stop.cancel();
     let drained = async {
-        for device in &known {
+        for device in &devices {
             device.drained().await;
         }
     };
-    draw_until(&mut table, &known, async {
+    draw_until(&mut table, &devices, async {
         let _ = tokio::time::timeout(DRAIN, drained).await;
     })
     .await;
-    table.finish(&known);
-    Ok(verdict(&known))
+    table.finish(&devices);
+    Ok(verdict(&devices))
 }
 
 /// Starts the two applications of a line, and counts its outages.
@@ -110,8 +115,10 @@ fn attend(server: &Server, client: Client, device: &Arc<Device>, stop: &Cancella
     let counted = Arc::clone(device);
     tokio::spawn(async move {
         while let Some(report) = reports.next().await {
-            if matches!(report.what, What::Outage(_)) {
-                counted.count_outage();
+            match report.what {
+                What::Outage(_) => counted.count_outage(),
+                What::Resumed { after } => counted.is_back(after),
+                _ => {}
             }
         }
     });
@@ -164,17 +171,20 @@ fn calm_from(seconds: u64) -> Duration {
 }
 
 /// Plays the plan of one device.
-async fn disturb(device: Arc<Device>, proxy: Proxy, plan: Vec<Disturbance>, begun: Instant) {
+async fn disturb(device: Arc<Device>, proxies: Proxies, plan: Vec<Disturbance>, begun: Instant) {
     for disturbance in plan {
         tokio::time::sleep_until(begun + disturbance.at).await;
         device.disturbed(Some(disturbance));
-        proxy.apply(disturbance.kind);
-        tokio::time::sleep(disturbance.lasts).await;
-        proxy.calm();
+        let played = match disturbance.outages(device.id) {
+            Ok(outages) => proxy::play(&proxies, &outages).await,
+            Err(error) => Err(error),
+        };
         device.disturbed(None);
+        if let Err(error) = played {
+            // The line may have lost its link for good, and the verdict says so.
+            tracing::error!(device = device.id, %error, "the proxy could not do what was planned");
+        }
     }
-    // The proxy carries the line until the demo ends.
-    std::future::pending::<()>().await;
 }
 
 async fn draw_until(table: &mut Table, devices: &[Arc<Device>], until: impl Future<Output = ()>) {

@@ -128,8 +128,8 @@ fn play(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
 
 /// The same, with something done before anything happens.
 fn play_from(story: &Scenario, seed: u64, defect: Option<Defect>, before: impl FnOnce(&mut Premises)) -> Outcome {
-    let mut story = story.clone();
-    // Neither happens to a program on Tokio's clock.
+    let mut story = story.drawn(seed);
+    // Tokio's clock does not jump.
     story.outages.retain(|entry| entry.outage != Outage::ClockJump);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a thread").block_on(async {

@@ -68,7 +68,7 @@ impl Table {
         print(&screen);
     }
 
-    /// A line for each disturbance as it begins.
+    /// A line for each disturbance as it begins, and for each return.
     fn tell_news(&mut self, devices: &[Arc<Device>]) {
         let at = self.begun.elapsed().as_secs_f64();
         for (device, told) in devices.iter().zip(&mut self.told) {
@@ -77,6 +77,9 @@ impl Table {
                 print(&format!("{at:5.1} s  {:<9} {}\n", device.id, described(disturbance)));
             }
             *told = now;
+            if let Some(after) = device.take_back() {
+                print(&format!("{at:5.1} s  {:<9} back after {}\n", device.id, Readable(after)));
+            }
         }
     }
 }

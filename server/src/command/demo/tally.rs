@@ -22,6 +22,8 @@ pub(super) struct Device {
     client: Connection<ClientRole>,
     outages: AtomicU32,
     disturbed: Mutex<Option<Disturbance>>,
+    /// How long the last outage was, until it is told.
+    back: Mutex<Option<Duration>>,
 }
 
 /// One direction of a line.
@@ -75,6 +77,7 @@ impl Device {
             client,
             outages: AtomicU32::new(0),
             disturbed: Mutex::new(None),
+            back: Mutex::new(None),
         }
     }
 
@@ -85,6 +88,16 @@ impl Device {
     /// How many times the device has lost its connection.
     pub(super) fn outages(&self) -> u32 {
         self.outages.load(Ordering::Relaxed)
+    }
+
+    /// It has a link again.
+    pub(super) fn is_back(&self, after: Duration) {
+        *lock(&self.back) = Some(after);
+    }
+
+    /// How long the outage was after which it has a link again; told once.
+    pub(super) fn take_back(&self) -> Option<Duration> {
+        lock(&self.back).take()
     }
 
     /// Tells what disturbs the line from now on.
