@@ -41,6 +41,7 @@ pub mod swarm;
 mod trace;
 mod world;
 
+pub use holdline_proto::{ConnectFailure, Instant};
 pub use stream::{Direction, Fate};
 pub use trace::{Happened, Remark, Traced};
 pub use world::{Access, Command, Connecting, Machine, NodeId, StreamId, World};

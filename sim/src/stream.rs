@@ -2,7 +2,6 @@
 
 use crate::world::NodeId;
 use holdline_proto::{ConnectFailure, Instant};
-use std::collections::VecDeque;
 
 /// Which way bytes go: 0 from the end that opened the stream, 1 towards it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +83,16 @@ impl Stream {
         usize::from(self.ends[0] != node)
     }
 
+    /// Puts as many bytes into a writer's pipe as there is room for in its `capacity`, and returns how many.
+    pub(crate) fn write(&mut self, side: usize, capacity: usize, bytes: &[u8]) -> usize {
+        let taken = capacity.saturating_sub(self.pipes[side].len()).min(bytes.len());
+        // Behind a cut nothing follows: the writer's system takes it, and it goes nowhere.
+        if !self.cut {
+            self.pipes[side].write(&bytes[..taken]);
+        }
+        taken
+    }
+
     /// Gives back all memory.
     pub(crate) fn release(&mut self) {
         self.pipes = [Pipe::default(), Pipe::default()];
@@ -96,7 +105,9 @@ impl Stream {
 /// One direction of a stream: bytes in order, and perhaps an end behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Pipe {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    /// How many of them have arrived.
+    gone: usize,
     end: Option<Fate>,
     /// Whether the head is on its way.
     pub(crate) travelling: bool,
@@ -106,26 +117,36 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.gone
     }
 
     /// Whether nothing is left to arrive.
     pub(crate) fn is_drained(&self) -> bool {
-        self.bytes.is_empty() && self.end.is_none()
+        self.len() == 0 && self.end.is_none()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.bytes.extend(bytes);
+        if self.gone > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            self.bytes.drain(..self.gone);
+            self.gone = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
     }
 
-    pub(crate) fn take_segment(&mut self) -> Vec<u8> {
-        let length = self.segment.min(self.bytes.len());
-        self.bytes.drain(..length).collect()
+    /// Takes what has arrived behind what is in `into`.
+    pub(crate) fn take_segment(&mut self, into: &mut Vec<u8>) {
+        let end = self.gone + self.segment.min(self.len());
+        into.extend_from_slice(&self.bytes[self.gone..end]);
+        self.gone = end;
+        if end == self.bytes.len() {
+            self.bytes.clear();
+            self.gone = 0;
+        }
     }
 
     /// Loses everything but the first `keep` bytes.
     pub(crate) fn cut(&mut self, keep: usize) {
-        self.bytes.truncate(keep);
+        self.bytes.truncate(self.gone + keep);
     }
 
     pub(crate) fn end(&mut self, fate: Fate) {
@@ -134,6 +155,6 @@ impl Pipe {
 
     /// Takes the end, if it is what comes next.
     pub(crate) fn take_end(&mut self) -> Option<Fate> {
-        if self.bytes.is_empty() { self.end.take() } else { None }
+        if self.len() == 0 { self.end.take() } else { None }
     }
 }

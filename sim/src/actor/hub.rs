@@ -26,7 +26,7 @@ pub struct Hub {
     random: crate::rng::SplitMix64,
     lines: Vec<Line>,
     by_id: BTreeMap<String, usize>,
-    by_stream: BTreeMap<StreamId, Owner>,
+    streams: Streams,
     traffic: Traffic,
     /// When it was last told the time.
     now: Instant,
@@ -50,6 +50,30 @@ struct Owner {
     random: u64,
     /// The line whose hello came on this stream.
     line: Option<usize>,
+}
+
+/// The streams that are open, by their numbers: they are looked up several times for every segment.
+#[derive(Debug, Default)]
+struct Streams(Vec<Option<Owner>>);
+
+impl Streams {
+    fn get(&self, stream: StreamId) -> Option<Owner> {
+        self.0.get(stream.0 as usize).copied().flatten()
+    }
+
+    fn insert(&mut self, stream: StreamId, owner: Owner) {
+        let index = stream.0 as usize;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
+        }
+        self.0[index] = Some(owner);
+    }
+
+    fn remove(&mut self, stream: StreamId) {
+        if let Some(owner) = self.0.get_mut(stream.0 as usize) {
+            *owner = None;
+        }
+    }
 }
 
 /// What a durable server has in its store, device by device.
@@ -120,7 +144,7 @@ impl Hub {
             random: crate::rng::SplitMix64::from_seed(random),
             lines: Vec::new(),
             by_id: BTreeMap::new(),
-            by_stream: BTreeMap::new(),
+            streams: Streams::default(),
             traffic,
             now,
             next_send: now.plus(traffic.every_ms),
@@ -162,7 +186,7 @@ impl Hub {
     }
 
     fn greet(&mut self, now: Instant, stream: StreamId, bytes: &[u8]) -> usize {
-        let Some(owner) = self.by_stream.get(&stream).copied() else { return bytes.len() };
+        let Some(owner) = self.streams.get(stream) else { return bytes.len() };
         let (greeting, taken) = match Greeting::read(bytes, self.config.get().check) {
             Ok(Some(greeting)) => greeting,
             Ok(None) => return 0,
@@ -180,10 +204,10 @@ impl Hub {
             return bytes.len();
         };
         if let Some(old) = self.lines[index].stream.replace(stream) {
-            self.by_stream.remove(&old);
+            self.streams.remove(old);
             self.close(old);
         }
-        self.by_stream.insert(stream, Owner { line: Some(index), ..owner });
+        self.streams.insert(stream, Owner { line: Some(index), ..owner });
         self.lines[index].listening = Listening::new(now);
         if self.lines[index].session.handle_greeting(now, owner.random, &greeting).is_err() {
             self.close(stream);
@@ -243,23 +267,23 @@ impl Hub {
 
     /// The line whose present link this stream carries.
     fn line(&self, stream: StreamId) -> Option<usize> {
-        self.by_stream.get(&stream)?.line.filter(|&index| self.lines[index].stream == Some(stream))
+        self.streams.get(stream)?.line.filter(|&index| self.lines[index].stream == Some(stream))
     }
 }
 
 impl Machine for Hub {
     fn handle_opened(&mut self, now: Instant, stream: StreamId, _incoming: bool, random: u64) {
         self.now = now;
-        self.by_stream.insert(stream, Owner { random, line: None });
+        self.streams.insert(stream, Owner { random, line: None });
     }
 
     fn handle_connect_failed(&mut self, _now: Instant, _failure: ConnectFailure) {}
 
     fn handle_input(&mut self, now: Instant, stream: StreamId, bytes: &[u8]) -> usize {
         self.now = now;
-        let index = match self.by_stream.get(&stream) {
+        let index = match self.streams.get(stream) {
             Some(Owner { line: None, .. }) => return self.greet(now, stream, bytes),
-            Some(Owner { line: Some(index), .. }) if self.lines[*index].stream == Some(stream) => *index,
+            Some(Owner { line: Some(index), .. }) if self.lines[index].stream == Some(stream) => index,
             _ => return bytes.len(),
         };
         self.lines[index].listening.hear(now, bytes);
@@ -290,7 +314,7 @@ impl Machine for Hub {
             self.lines[index].session.handle_disconnected(now);
             self.after_input(index);
         }
-        self.by_stream.remove(&stream);
+        self.streams.remove(stream);
     }
 
     fn handle_timeout(&mut self, now: Instant, stream: Option<StreamId>) {
@@ -321,7 +345,7 @@ impl Machine for Hub {
 
     fn poll_transmit(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize {
         // Also for a link that has just ended: its last line is still to be written.
-        match self.by_stream.get(&stream).and_then(|owner| owner.line) {
+        match self.streams.get(stream).and_then(|owner| owner.line) {
             Some(index) if self.lines[index].stream.is_none_or(|current| current == stream) => {
                 let line = &mut self.lines[index];
                 match line.application.transmit(buffer) {
@@ -349,7 +373,7 @@ impl Machine for Hub {
     fn poll_command(&mut self) -> Option<Command> {
         let command = self.commands.pop_front();
         if let Some(Command::Close(stream)) = command {
-            self.by_stream.remove(&stream);
+            self.streams.remove(stream);
         }
         command
     }
