@@ -158,11 +158,17 @@ impl<M: Machine> World<M> {
         self.pump(node, None);
     }
 
-    /// Changes how a node's network behaves, from now on. Bytes that waited for a direction to open go on.
+    /// Changes how a node's network behaves, from now on. Bytes that waited for a direction to open go on, and writers that
+    /// waited for room write.
     pub fn set_access(&mut self, node: NodeId, access: Access) {
         self.nodes[node.0 as usize].access = access;
-        for stream in self.nodes[node.0 as usize].streams.clone() {
-            self.unblock(stream);
+        for id in self.nodes[node.0 as usize].streams.clone() {
+            self.unblock(id);
+            let stream = &self.streams[id.0 as usize];
+            let (ends, waits) = (stream.ends, [0, 1].map(|side: usize| !stream.waiting[side].is_empty()));
+            for (end, _) in ends.into_iter().zip(waits).filter(|&(_, waits)| waits) {
+                self.pump(end, Some(id));
+            }
         }
     }
 
@@ -183,7 +189,8 @@ impl<M: Machine> World<M> {
         }
         for stream in streams {
             self.unblock(stream);
-            self.arm(node, Some(stream));
+            // There may be room meanwhile for what it had to say.
+            self.pump(node, Some(stream));
         }
         self.pump(node, None);
     }
@@ -297,7 +304,7 @@ impl<M: Machine> World<M> {
             self.pump(node, stream);
         } else {
             // It has moved since it was armed.
-            self.pump(node, stream);
+            self.arm(node, stream);
         }
     }
 }

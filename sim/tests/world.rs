@@ -13,7 +13,11 @@ fn traffic() -> Traffic {
 }
 
 fn world(profile: Profile, seed: u64) -> (World<Actor>, NodeId, NodeId, Shared) {
-    let config = Config::new().validate().expect("in range");
+    world_with(Config::new(), profile, seed)
+}
+
+fn world_with(config: Config, profile: Profile, seed: u64) -> (World<Actor>, NodeId, NodeId, Shared) {
+    let config = config.validate().expect("in range");
     let id = ClientId::new("device").expect("valid");
     let accounts: Shared = Rc::new(RefCell::new(Accounts::alone(profile, config.get().timeout_ms)));
     let mut world = World::new(seed);
@@ -72,4 +76,29 @@ fn native_loses_nothing_over_a_thousand_breaks() {
             assert!(ledger.violations(true).is_empty(), "seed {seed}: {:?}", ledger.violations(true));
         }
     }
+}
+
+#[test]
+fn native_with_checks_survives_a_serial_line_that_loses_and_flips_bytes() {
+    // One byte in a thousand is wrong or missing: about every tenth line.
+    let noise = Access { flip_per_million: 500, drop_per_million: 500, ..Access::default() };
+    let play = |config, access, seed| {
+        let (mut world, _, device, accounts) = world_with(config, Profile::Native, seed);
+        world.set_access(device, access);
+        world.run_until(Instant::from_millis(3_600_000));
+        world.set_access(device, Access::default());
+        world.run_until(Instant::from_millis(3_900_000));
+        let accounts = accounts.borrow();
+        assert!(accounts.up.account().sent > 1_000 && accounts.down.account().sent > 1_000);
+        let violations = [accounts.up.violations(true), accounts.down.violations(true), accounts.violations.clone()].concat();
+        (world.bytes_written(), violations)
+    };
+    let (quiet, _) = play(Config::new().check(true), Access::default(), 0);
+    for seed in 0..10 {
+        let (bytes, violations) = play(Config::new().check(true), noise, seed);
+        assert!(violations.is_empty(), "seed {seed}: {violations:?}");
+        assert!(bytes > quiet + quiet / 20, "what was lost is sent again: {bytes} bytes, {quiet} without noise");
+    }
+    let unchecked = (0..10).filter(|&seed| !play(Config::new(), noise, seed).1.is_empty()).count();
+    assert!(unchecked > 0, "the same noise is harmless without checks");
 }
