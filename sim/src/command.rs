@@ -1,5 +1,6 @@
 //! What the command can do, a file each, and what the files share.
 
+mod bench;
 mod compare;
 mod list;
 mod proxy;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Compare(compare::Compare),
     /// Plays random stories, a seed each. Exit status 1 if native broke the guarantee; the first story that did is shrunk and printed.
     Swarm(swarm::Swarm),
+    /// Measures how fast the simulator is, beside what it ought to be.
+    Bench(bench::Bench),
     /// Stands between real programs on TCP and does the same to them; answers Toxiproxy's HTTP API.
     Proxy(proxy::Proxy),
 }
@@ -41,6 +44,7 @@ impl Command {
             Self::Run(run) => run.run(),
             Self::Compare(compare) => compare.run(),
             Self::Swarm(swarm) => swarm.run(),
+            Self::Bench(bench) => bench.run(),
             Self::Proxy(proxy) => proxy.run(),
         }
     }

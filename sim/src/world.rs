@@ -41,6 +41,7 @@ struct Node<M> {
 pub struct World<M> {
     now: Instant,
     agenda: Agenda,
+    events: u64,
     nodes: Vec<Node<M>>,
     streams: Vec<Stream>,
     random: SplitMix64,
@@ -59,6 +60,7 @@ impl<M: Machine> World<M> {
         Self {
             now: Instant::from_millis(0),
             agenda: Agenda::default(),
+            events: 0,
             nodes: Vec::new(),
             streams: Vec::new(),
             random: SplitMix64::from_seed(seed),
@@ -141,6 +143,11 @@ impl<M: Machine> World<M> {
     /// Bytes that all machines have written.
     pub fn bytes_written(&self) -> u64 {
         self.trace.bytes_written()
+    }
+
+    /// What came due so far: arrivals, timers, decided connection attempts.
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// Counts what is written from now on, each way, for each node that opens streams.
@@ -269,6 +276,7 @@ impl<M: Machine> World<M> {
     pub fn run_until(&mut self, end: Instant) {
         while let Some((at, due)) = self.agenda.take(end) {
             self.now = self.now.max(at);
+            self.events += 1;
             match due {
                 Due::Timer { node, stream } => self.fire(at, node, stream),
                 Due::Opening(stream) => self.decide(stream),
