@@ -4,6 +4,7 @@ use super::Ended;
 use holdline_proto::{Config, ValidConfig};
 use holdline_sim::actor::{Profile, Traffic};
 use holdline_sim::fleet::{Fleet, FleetSetup};
+use holdline_sim::ledger::Delivery;
 use holdline_sim::{Access, Happened, Instant};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -112,7 +113,12 @@ impl Report {
 
 impl Work {
     fn fleet(self, config: ValidConfig) -> Fleet {
-        let traffic = Traffic { every_ms: 1_000, length: 64, until: Instant::from_millis(u64::MAX / 2) };
+        let traffic = Traffic {
+            every_ms: 1_000,
+            length: 64,
+            deliveries: vec![Delivery::Reliable].into(),
+            until: Instant::from_millis(u64::MAX / 2),
+        };
         let setup = FleetSetup {
             devices: self.devices,
             profile: Profile::Native,
