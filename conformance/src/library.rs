@@ -12,10 +12,12 @@ pub const SPECIFICATION: &str = include_str!("../../SPEC.md");
 /// The files of cases, by name.
 pub const CASES: &[(&str, &str)] = &[
     ("02-framing.toml", include_str!("../cases/02-framing.toml")),
+    ("03-parameters.toml", include_str!("../cases/03-parameters.toml")),
     ("04-profiles.toml", include_str!("../cases/04-profiles.toml")),
     ("05-states.toml", include_str!("../cases/05-states.toml")),
     ("06-handshake.toml", include_str!("../cases/06-handshake.toml")),
     ("07-messages.toml", include_str!("../cases/07-messages.toml")),
+    ("07-power.toml", include_str!("../cases/07-power.toml")),
     ("08-lossy.toml", include_str!("../cases/08-lossy.toml")),
     ("09-time.toml", include_str!("../cases/09-time.toml")),
     ("10-listener.toml", include_str!("../cases/10-listener.toml")),

@@ -72,8 +72,10 @@ struct Player<'p> {
     started: bool,
     /// Events that no step has asked for yet.
     events: Vec<Json>,
-    /// The client ids that the suite has used on a server.
+    /// The client ids that the suite has used on a server; the first is the case's own.
     ids: Vec<String>,
+    /// Whose application the present step concerns.
+    whose: Option<String>,
     transcript: Transcript,
 }
 
@@ -100,6 +102,7 @@ impl<'p> Player<'p> {
             started: false,
             events: Vec::new(),
             ids: vec![id],
+            whose: None,
             transcript: Transcript::default(),
         }
     }
@@ -155,6 +158,10 @@ impl<'p> Player<'p> {
         if !self.started && !matches!(step.verb, Verb::Start(..) | Verb::Let(_) | Verb::Steps(_)) {
             self.start(&self.case.start.clone(), None)?;
         }
+        self.whose = match &step.client {
+            Some(client) => Some(String::from_utf8_lossy(&client.fill(&self.names)?).into_owned()),
+            None => None,
+        };
         match &step.verb {
             Verb::Connect(name) => self.connect(name, step),
             Verb::Greeting(changes) => {
@@ -235,6 +242,7 @@ impl<'p> Player<'p> {
                 if holds(comparison, &self.names)? { Ok(()) } else { Err(format!("{comparison}: {why}").into()) }
             }
             Verb::Steps(steps) => steps.iter().try_for_each(|step| self.repeat(step)),
+            Verb::Unconnected(span) => self.unconnected(span),
             app => self.app_step(app, step),
         }
     }

@@ -22,6 +22,8 @@ pub struct Step {
     pub only: Option<String>,
     /// Lines that may come in between and mean nothing here.
     pub skipping: Vec<Template>,
+    /// On a server: whose application it is; none said: that of the case's own client.
+    pub client: Option<Template>,
     /// What it shows, for the report.
     pub why: Option<String>,
 }
@@ -80,6 +82,8 @@ pub enum Verb {
     },
     /// The subject closes the link.
     Closed,
+    /// A client under test does not connect for so long.
+    Unconnected(String),
     /// The link breaks; the subject sees a reset.
     Cut(String),
     /// The suite ends the link; the subject sees its end.
@@ -168,6 +172,7 @@ pub(super) struct Written {
     expect_any: Option<Vec<String>>,
     silence: Option<String>,
     closed: Option<String>,
+    unconnected: Option<String>,
     cut: Option<String>,
     finish: Option<String>,
     hold: Option<String>,
@@ -196,6 +201,7 @@ pub(super) struct Written {
     times: Option<String>,
     only: Option<String>,
     skipping: Vec<String>,
+    client: Option<String>,
     why: Option<String>,
     sees: Option<String>,
     confirm: Option<bool>,
@@ -282,7 +288,8 @@ impl Written {
             w.within = Some(within);
             verbs.push(Verb::Closed);
         }
-        let named: [(Option<String>, OfName); 8] = [
+        let named: [(Option<String>, OfName); 9] = [
+            (w.unconnected.take(), Verb::Unconnected),
             (w.cut.take(), Verb::Cut),
             (w.finish.take(), Verb::Finish),
             (w.hold.take(), Verb::Hold),
@@ -348,8 +355,9 @@ impl Written {
             0 => return Err("a step has no verb".to_owned()),
             _ => return Err(format!("a step has {} verbs: {verbs:?}", verbs.len())),
         };
+        let client = w.client.as_deref().map(Template::read).transpose()?;
         let Self { link, within, not_before, times, only, why, .. } = w;
-        Ok(Step { verb, link, within, not_before, times, only, skipping: templates(w.skipping)?, why })
+        Ok(Step { verb, link, within, not_before, times, only, skipping: templates(w.skipping)?, client, why })
     }
 
     /// A modifier that no verb has taken.
@@ -383,7 +391,14 @@ impl Step {
 
 impl Field {
     fn read_all(text: &str) -> Result<Vec<Self>, String> {
-        text.split_whitespace()
+        let mut depth = 0_u32;
+        // A blank in braces is part of an expression.
+        let is_between = |c: char| {
+            depth = depth.saturating_add(u32::from(c == '{')).saturating_sub(u32::from(c == '}'));
+            c == ' ' && depth == 0
+        };
+        text.split(is_between)
+            .filter(|field| !field.is_empty())
             .map(|field| match (field.strip_prefix('!'), field.split_once('=')) {
                 (Some(key), _) => Ok(Self::Absent(key.to_owned())),
                 (None, Some((key, pattern))) => Ok(Self::Is(key.to_owned(), Template::read(pattern)?)),

@@ -3,7 +3,7 @@
 use super::{Broken, Entry, Failure, Player};
 use crate::bench::Stop;
 use crate::case::{Case, Mode, Scalar, Step, Verb};
-use crate::expression::span;
+use crate::expression::{Value, span};
 use crate::template::Template;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ impl Player<'_> {
             request.insert(key.clone(), self.json(scalar)?);
         }
         // A wire case may be played on a bare connection; everything else keeps its store in the suite's hands.
-        if *mode == Mode::Power {
+        if *mode == Mode::Power || settings.get("keeps").is_some_and(|keeps| keeps.value() != Value::text("none")) {
             request.insert("store".to_owned(), json!(true));
         }
         let answer = self.bench.start(Json::Object(request.clone()))?;
@@ -104,7 +104,8 @@ impl Player<'_> {
             && !request.contains_key("client")
             && request.get("do").is_none_or(|verb| verb != "shutdown")
         {
-            request.insert("client".to_owned(), json!(self.own_id()));
+            let client = self.whose.clone().unwrap_or_else(|| self.own_id());
+            request.insert("client".to_owned(), json!(client));
         }
         if !quietly {
             self.note('?', &request.to_string());

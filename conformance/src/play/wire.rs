@@ -25,6 +25,18 @@ impl Player<'_> {
         if now < earliest { Err("the client connects too early".to_owned().into()) } else { Ok(()) }
     }
 
+    pub(super) fn unconnected(&mut self, written: &str) -> Result<(), Broken> {
+        let end = self.mark + span(written, &self.names)?;
+        let until = end.saturating_sub(self.bench.tolerance());
+        if self.bench.open(until)?.is_some() {
+            let now = self.bench.now();
+            self.transcript.add(now, '-', "", b"the client connects");
+            return Err("the client connected, and was not to yet".to_owned().into());
+        }
+        self.mark = end;
+        Ok(())
+    }
+
     /// How often the suite says something: often enough for every profile's silence limit.
     fn keepalive_ms(&self) -> u64 {
         self.timeout() / 4
