@@ -3,7 +3,7 @@
 use crate::actor::{Accounts, Actor, Device, DeviceSetup, End, Flash, Herd, Hub, HubKept, HubMemory, Profile, Shared, Traffic};
 use crate::defect::{Defect, Seeded};
 use crate::ledger::{Account, Delivery, Mark};
-use crate::outage::{Remembers, Site, Stop, Target};
+use crate::outage::{Remembers, Site, Stop, Target, reopen};
 use crate::rng::SplitMix64;
 use crate::stream::Fate;
 use crate::world::{Access, NodeId, World};
@@ -27,6 +27,25 @@ pub struct FleetSetup {
     pub traffic: Traffic,
     /// How the network is when nothing is wrong.
     pub usual: Access,
+    /// When the 32-bit clock of a device begins again, if one does.
+    pub clock_wraps: Option<Wrap>,
+}
+
+/// A clock of 32 bits that begins again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrap {
+    /// When, in milliseconds from the start.
+    pub at_ms: u32,
+    /// At which device; at all of them if it is not said.
+    pub device: Option<u32>,
+}
+
+impl FleetSetup {
+    /// What the clock of a device shows at the start, in milliseconds.
+    fn clock_ms(&self, device: usize) -> u64 {
+        let wraps = self.clock_wraps.filter(|wrap| wrap.device.is_none_or(|one| one as usize == device));
+        wraps.map_or(0, |wrap| (1 << 32) - u64::from(wrap.at_ms))
+    }
 }
 
 /// A server and its devices in one world.
@@ -40,8 +59,8 @@ pub struct Fleet {
     server_at_stop: Option<HubMemory>,
     devices: Vec<Slot>,
     chance: SplitMix64,
-    /// Stalls of burst loss that are still to come: when, whom, on or off.
-    stalls: Vec<(Instant, Target, bool)>,
+    /// What is still to come.
+    later: Vec<(Instant, Target, Later)>,
 }
 
 #[derive(Debug)]
@@ -53,9 +72,20 @@ struct Slot {
     /// An older copy of it.
     copy: Option<Kept>,
     on: bool,
+    /// What became of its network while it was suspended.
+    network: Option<bool>,
     clone: Option<NodeId>,
     /// Every clone that there ever was.
     clones: Vec<NodeId>,
+}
+
+/// What happens to the network of a device at some time.
+#[derive(Clone, Copy, Debug)]
+enum Later {
+    /// It stalls, or goes on.
+    Stalls(bool),
+    /// It is there again.
+    Returns,
 }
 
 /// What a device has in its flash, and where both ends were then, up and down.
@@ -127,13 +157,26 @@ impl Fleet {
         for (id, accounts) in named {
             let setup =
                 DeviceSetup { id, profile: setup.profile, config: setup.device, server, traffic: setup.traffic, accounts };
-            devices.push(Slot { node: NodeId(0), setup, flash: None, copy: None, on: true, clone: None, clones: Vec::new() });
+            devices.push(Slot {
+                node: NodeId(0),
+                setup,
+                flash: None,
+                copy: None,
+                on: true,
+                network: None,
+                clone: None,
+                clones: Vec::new(),
+            });
         }
-        for slot in &mut devices {
-            let device = Device::new(&slot.setup, world.now(), chance.next_u64());
-            slot.node = world.add(Actor::Device(Box::new(device)), setup.usual);
+        for (index, slot) in devices.iter_mut().enumerate() {
+            let ahead_ms = setup.clock_ms(index);
+            slot.setup.accounts.borrow_mut().ahead_ms = ahead_ms;
+            slot.setup.traffic.until = Instant::from_millis(setup.traffic.until.as_millis() + ahead_ms);
+            let shown = Instant::from_millis(ahead_ms);
+            let device = Device::new(&slot.setup, shown, chance.next_u64());
+            slot.node = world.add_with_clock(Actor::Device(Box::new(device)), setup.usual, shown);
         }
-        Self { world, setup, server, server_copy: None, server_at_stop: None, devices, chance, stalls: Vec::new() }
+        Self { world, setup, server, server_copy: None, server_at_stop: None, devices, chance, later: Vec::new() }
     }
 
     /// The node of a device.
@@ -161,26 +204,27 @@ impl Fleet {
         self.devices[target.0].setup.accounts.borrow()
     }
 
-    /// Runs to an instant, with the stalls on the way.
+    /// Runs to an instant, with what happens on the way.
     pub fn run_until(&mut self, end: Instant) {
         while let Some(index) =
-            (0..self.stalls.len()).min_by_key(|&index| self.stalls[index].0).filter(|&index| self.stalls[index].0 <= end)
+            (0..self.later.len()).min_by_key(|&index| self.later[index].0).filter(|&index| self.later[index].0 <= end)
         {
-            let (at, target, blocked) = self.stalls.swap_remove(index);
+            let (at, target, what) = self.later.remove(index);
             self.world.run_until(at);
-            self.change(target, |access| (access.out_blocked, access.in_blocked) = (blocked, blocked));
+            match what {
+                Later::Stalls(stalled) => {
+                    self.change(target, |access| (access.out_blocked, access.in_blocked) = (stalled, stalled))
+                }
+                Later::Returns => self.give_network_back(target, 0),
+            }
         }
         self.world.run_until(end);
-    }
-
-    fn below(&mut self, bound: u32) -> u32 {
-        (self.chance.next_u64() % u64::from(bound.max(1))) as u32
     }
 
     /// Undoes everything that is wrong, for the liveness phase.
     pub fn heal(&mut self) {
         self.look();
-        self.stalls.clear();
+        self.later.clear();
         for index in 0..self.devices.len() {
             let target = Target(index);
             self.switch_clone(target, false);
@@ -291,6 +335,11 @@ impl Site for Fleet {
         if !self.devices[target.0].on {
             return;
         }
+        if !self.world.is_running(node) {
+            // It hears of it when it goes on.
+            self.devices[target.0].network = Some(up);
+            return;
+        }
         if !up {
             self.world.abandon(node);
         }
@@ -305,6 +354,9 @@ impl Site for Fleet {
         if self.devices[target.0].on {
             self.world.suspend(self.devices[target.0].node, suspended);
         }
+        if !suspended && let Some(up) = self.devices[target.0].network.take() {
+            self.set_network(target, up);
+        }
     }
 
     fn jump_clock(&mut self, target: Target, ms: u32) {
@@ -313,20 +365,33 @@ impl Site for Fleet {
         self.world.jump_clock(slot.node, ms);
     }
 
-    fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32) {
-        let mut at = self.world.now();
-        let end = at.plus(for_ms);
-        loop {
-            at = at.plus(1 + self.below(2 * every_ms));
-            if at >= end {
-                break;
-            }
-            self.stalls.push((at, target, true));
-            // Heavy-tailed: most stalls are short, some are as long as it gets.
-            let shrink = self.below(8);
-            at = at.plus(1 + (longest_ms >> shrink));
-            self.stalls.push((at.min(end), target, false));
+    fn drift_clock(&mut self, target: Target, ppm: i32) {
+        let node = self.devices[target.0].node;
+        self.world.drift_clock(node, ppm);
+        let ahead = self.world.local(node).since(self.world.now());
+        self.devices[target.0].setup.accounts.borrow_mut().ahead_ms = ahead;
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.chance.next_u64()
+    }
+
+    fn stall(&mut self, target: Target, stalls: Vec<(u32, u32)>) {
+        let now = self.world.now();
+        for (from, to) in stalls {
+            self.later.push((now.plus(from), target, Later::Stalls(true)));
+            self.later.push((now.plus(to), target, Later::Stalls(false)));
         }
+    }
+
+    fn give_network_back(&mut self, target: Target, after_ms: u32) {
+        if after_ms > 0 {
+            self.later.push((self.world.now().plus(after_ms), target, Later::Returns));
+            return;
+        }
+        let usual = self.setup.usual;
+        self.change(target, |access| reopen(access, usual));
+        self.set_network(target, true);
     }
 
     fn power_off(&mut self, target: Target, fate: Fate) {

@@ -19,6 +19,7 @@
 //! ```
 
 pub mod actor;
+mod clock;
 #[cfg(not(feature = "defects"))]
 mod defect;
 #[cfg(feature = "defects")]

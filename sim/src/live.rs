@@ -70,7 +70,7 @@ fn acts(outage: &Outage) -> Result<Option<Acts>, Error> {
         }
         Outage::Cut { with: End::Rst } => (vec![Act::Disconnect(Close::Rst)], vec![]),
         Outage::Cut { with: End::Fin } => (vec![Act::Disconnect(Close::Fin)], vec![]),
-        Outage::ApReboot | Outage::Roam => (vec![toxic(Stream::Upstream, hole(false))?], vec![half_open()?]),
+        Outage::ApReboot { .. } | Outage::Roam => (vec![toxic(Stream::Upstream, hole(false))?], vec![half_open()?]),
         Outage::ServerStop { .. } | Outage::NoConnect { how: ConnectFails::Refused } => (vec![Act::Down], vec![]),
         Outage::Bufferbloat { latency_ms, jitter_ms } => {
             (both(Latency { latency: latency_ms.into(), jitter: jitter_ms.into() }.into())?, vec![])

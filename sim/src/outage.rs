@@ -24,7 +24,11 @@ pub enum Outage {
         with: End,
     },
     /// The access point restarts: there is no way anywhere, streams are dead without a word, and everybody returns at one moment.
-    ApReboot,
+    ApReboot {
+        /// Each device gets its address after up to this long, in milliseconds, and has no network before.
+        #[serde(default)]
+        dhcp_ms: u32,
+    },
     /// The device moves to another access point: its address changes, so old streams are dead and new ones work after the gap.
     Roam,
     /// The device loses power, and starts again when it is over.
@@ -64,6 +68,9 @@ pub enum Outage {
         longest_ms: u32,
         /// The mean time between stalls, in milliseconds.
         every_ms: u32,
+        /// How long they are.
+        #[serde(default)]
+        shape: Shape,
     },
     /// The device does not read: its receive window fills.
     ZeroWindow {
@@ -84,6 +91,17 @@ pub enum Outage {
     Suspend,
     /// The device's clock jumps ahead by `for_ms` at once.
     ClockJump,
+    /// The device's clock runs fast or slow.
+    ClockDrift {
+        /// By so many parts in a million, at most 100,000.
+        ppm: u32,
+        /// Slow, else fast.
+        #[serde(default)]
+        slow: bool,
+    },
+    /// The device counts milliseconds in 32 bits, and at this moment its counter begins again at 0: the device was started 49 days and 17
+    /// hours ago. A story has one such moment, for one device or for all.
+    ClockWrap,
     /// A second device with the same client id is switched on for a while.
     Clone,
     /// Connection attempts do not work; streams that are open stay.
@@ -119,6 +137,18 @@ pub enum Then {
     Rst,
     /// They are dead, and nobody is told.
     Never,
+}
+
+/// How long the stalls of burst loss are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Most are short, some are as long as it gets: each half of the scale below the longest is as likely as the others.
+    #[default]
+    HeavyTailed,
+    /// The channel is good or bad, and changes with fixed chances (Gilbert and Elliott): bad for an eighth of the longest on average. What
+    /// was lost is sent again after 200 ms, 400 ms, 800 ms …, so a stall lasts until the first of these that finds the channel good.
+    GilbertElliott,
 }
 
 /// How a stream ends.
@@ -221,8 +251,17 @@ pub trait Site {
     /// Lets a device's clock jump ahead.
     fn jump_clock(&mut self, target: Target, ms: u32);
 
-    /// Blocks a device's network for moments of random length, up to `longest_ms`, for the next `for_ms`.
-    fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32);
+    /// Lets a device's clock run fast or slow from now on, by so many parts in a million.
+    fn drift_clock(&mut self, target: Target, ppm: i32);
+
+    /// A random number.
+    fn draw(&mut self) -> u64;
+
+    /// Blocks a device's network at these times, from … to, in milliseconds from now.
+    fn stall(&mut self, target: Target, stalls: Vec<(u32, u32)>);
+
+    /// Gives a device's network back after so many milliseconds.
+    fn give_network_back(&mut self, target: Target, after_ms: u32);
 
     /// Takes a device's power; `fate` is what the other ends of its streams see.
     fn power_off(&mut self, target: Target, fate: Fate);
@@ -249,7 +288,7 @@ impl Outage {
         match self {
             Self::BlackHole { .. } => "black-hole",
             Self::Cut { .. } => "cut",
-            Self::ApReboot => "ap-reboot",
+            Self::ApReboot { .. } => "ap-reboot",
             Self::Roam => "roam",
             Self::PowerCycle { .. } => "power-cycle",
             Self::ServerStop { .. } => "server-stop",
@@ -261,6 +300,8 @@ impl Outage {
             Self::Slow { .. } => "slow",
             Self::Suspend => "suspend",
             Self::ClockJump => "clock-jump",
+            Self::ClockDrift { .. } => "clock-drift",
+            Self::ClockWrap => "clock-wrap",
             Self::Clone => "clone",
             Self::NoConnect { .. } => "no-connect",
         }
@@ -280,7 +321,7 @@ impl Outage {
             }),
             Self::Cut { with: End::Rst } => site.break_streams(target, Fate::Rst),
             Self::Cut { with: End::Fin } => site.break_streams(target, Fate::Fin),
-            Self::ApReboot | Self::Roam => {
+            Self::ApReboot { .. } | Self::Roam => {
                 site.break_streams(target, Fate::Silent);
                 site.change(target, |access| {
                     (access.out_blocked, access.in_blocked) = (true, true);
@@ -294,7 +335,10 @@ impl Outage {
             Self::Bufferbloat { latency_ms, jitter_ms } => {
                 site.change(target, |access| (access.latency_ms, access.jitter_ms) = (latency_ms, jitter_ms));
             }
-            Self::BurstLoss { longest_ms, every_ms } => site.stall_at_random(target, for_ms, longest_ms, every_ms),
+            Self::BurstLoss { longest_ms, every_ms, shape } => {
+                let stalls = stalls(&mut || site.draw(), for_ms, longest_ms, every_ms, shape);
+                site.stall(target, stalls);
+            }
             Self::ZeroWindow { buffer } => site.change(target, |access| {
                 access.in_blocked = true;
                 access.window = buffer as usize;
@@ -303,6 +347,12 @@ impl Outage {
             Self::Slow { rate } => site.change(target, |access| access.rate = rate.max(1)),
             Self::Suspend => site.suspend(target, true),
             Self::ClockJump => site.jump_clock(target, for_ms),
+            Self::ClockDrift { ppm, slow } => {
+                let ppm = ppm.min(100_000) as i32;
+                site.drift_clock(target, if slow { -ppm } else { ppm });
+            }
+            // Its clock was started so that it wraps now.
+            Self::ClockWrap => {}
             Self::Clone => site.switch_clone(target, true),
             Self::NoConnect { how } => site.change(target, |access| {
                 access.connecting = match how {
@@ -327,11 +377,13 @@ impl Outage {
                 }
                 site.change(target, |access| reopen(access, usual));
             }
-            Self::Cut { .. } | Self::ClockJump | Self::BurstLoss { .. } => {}
-            Self::ApReboot | Self::Roam => {
-                site.change(target, |access| reopen(access, usual));
-                site.set_network(target, true);
+            Self::Cut { .. } | Self::ClockJump | Self::ClockWrap | Self::BurstLoss { .. } => {}
+            Self::ClockDrift { .. } => site.drift_clock(target, 0),
+            Self::ApReboot { dhcp_ms: dhcp_ms @ 1.. } => {
+                let after_ms = (site.draw() % u64::from(dhcp_ms)) as u32;
+                site.give_network_back(target, after_ms);
             }
+            Self::ApReboot { dhcp_ms: 0 } | Self::Roam => site.give_network_back(target, 0),
             Self::NoConnect { .. } => site.change(target, |access| reopen(access, usual)),
             Self::PowerCycle { memory, .. } => site.power_on(target, memory),
             Self::ServerStop { memory, .. } => site.start_server(memory),
@@ -351,7 +403,73 @@ impl Outage {
     }
 }
 
-fn reopen(access: &mut Access, usual: Access) {
+/// When the network of a device stalls within `for_ms`, from … to, in milliseconds.
+fn stalls(draw: &mut impl FnMut() -> u64, for_ms: u32, longest_ms: u32, every_ms: u32, shape: Shape) -> Vec<(u32, u32)> {
+    let mut below = |bound: u32| (draw() % u64::from(bound.max(1))) as u32;
+    let mut stalls = Vec::new();
+    let mut at = 0_u32;
+    loop {
+        at = at.saturating_add(1 + below(2 * every_ms));
+        if at >= for_ms {
+            return stalls;
+        }
+        let length = match shape {
+            Shape::HeavyTailed => 1 + (longest_ms >> below(8)),
+            Shape::GilbertElliott => {
+                // In steps of 10 ms, each the last of the bad ones with the same chance.
+                let mean = (longest_ms / 80).max(1);
+                let mut bad = 10;
+                while bad < longest_ms && below(mean) > 0 {
+                    bad += 10;
+                }
+                let mut repeated = 200;
+                let mut pause = 200;
+                while repeated < bad {
+                    pause *= 2;
+                    repeated += pause;
+                }
+                repeated.min(longest_ms)
+            }
+        };
+        let end = at.saturating_add(length).min(for_ms);
+        stalls.push((at, end));
+        at = end;
+    }
+}
+
+/// The network of a device is as usual again, after it was gone.
+pub fn reopen(access: &mut Access, usual: Access) {
     (access.out_blocked, access.in_blocked) = (false, false);
     access.connecting = usual.connecting;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::SplitMix64;
+
+    fn lengths(shape: Shape) -> Vec<u32> {
+        let mut chance = SplitMix64::from_seed(1);
+        let stalls = stalls(&mut || chance.next_u64(), 10_000_000, 4_000, 1_000, shape);
+        assert!(stalls.is_sorted() && stalls.iter().all(|&(from, to)| from < to), "one after the other");
+        // The last one may be cut short by the end of the outage.
+        stalls.into_iter().filter(|&(_, to)| to < 10_000_000).map(|(from, to)| to - from).collect()
+    }
+
+    #[test]
+    fn heavy_tailed_stalls_are_mostly_short_and_sometimes_as_long_as_it_gets() {
+        let lengths = lengths(Shape::HeavyTailed);
+        let share = |long: u32| lengths.iter().filter(|&&length| length > long).count() as f64 / lengths.len() as f64;
+        assert!((0.08..0.17).contains(&share(2_001)), "{}", share(2_001));
+        assert!((0.45..0.55).contains(&share(251)), "{}", share(251));
+    }
+
+    #[test]
+    fn stalls_of_a_two_state_channel_end_when_something_is_sent_again() {
+        let lengths = lengths(Shape::GilbertElliott);
+        assert!(lengths.iter().all(|length| [200, 600, 1_400, 3_000, 4_000].contains(length)));
+        // Bad for 500 ms on average: the chance to be bad after 200 ms is e^-0.4.
+        let longer = lengths.iter().filter(|&&length| length > 200).count() as f64 / lengths.len() as f64;
+        assert!((0.62..0.72).contains(&longer), "{longer}");
+    }
 }

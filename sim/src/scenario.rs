@@ -10,7 +10,7 @@ pub use play::Step;
 pub use random::{Choice, Span, Template};
 
 use crate::actor::{Profile, Traffic};
-use crate::fleet::{Fleet, FleetSetup, Outcome};
+use crate::fleet::{Fleet, FleetSetup, Outcome, Wrap};
 use crate::ledger::Deliveries;
 use crate::outage::{Outage, Remembers, Way};
 use crate::world::Access;
@@ -190,6 +190,11 @@ impl Scenario {
                 until: Instant::from_millis(self.for_ms.into()),
             },
             usual: Access { latency_ms: fleet.latency_ms, jitter_ms: fleet.jitter_ms, ..Access::default() },
+            clock_wraps: self
+                .outages
+                .iter()
+                .find(|entry| entry.outage == Outage::ClockWrap)
+                .map(|entry| Wrap { at_ms: entry.at_ms, device: entry.device }),
         }
     }
 

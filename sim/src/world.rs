@@ -13,6 +13,7 @@ mod machine;
 pub use access::{Access, Connecting};
 pub use machine::{Command, Machine, NodeId, StreamId};
 
+use crate::clock::Clock;
 use crate::rng::SplitMix64;
 use crate::stream::{Direction, Fate, Stream, StreamState};
 use crate::trace::{Trace, Traced, Written};
@@ -29,8 +30,7 @@ struct Node<M> {
     powered: bool,
     /// A suspended node keeps its power and does nothing; what arrives waits.
     suspended: bool,
-    /// How far its clock has jumped ahead, in milliseconds.
-    ahead_ms: u32,
+    clock: Clock,
     /// How its network treats it.
     access: Access,
     streams: Vec<StreamId>,
@@ -73,6 +73,11 @@ impl<M: Machine> World<M> {
 
     /// Puts a machine into the world and lets it begin.
     pub fn add(&mut self, machine: M, access: Access) -> NodeId {
+        self.add_with_clock(machine, access, self.now)
+    }
+
+    /// The same for a machine whose clock shows `shown` now.
+    pub fn add_with_clock(&mut self, machine: M, access: Access, shown: Instant) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
         let random = self.random.split();
         self.nodes.push(Node {
@@ -81,7 +86,7 @@ impl<M: Machine> World<M> {
             timer: None,
             powered: true,
             suspended: false,
-            ahead_ms: 0,
+            clock: Clock::new(self.now, shown),
             access,
             streams: Vec::new(),
         });
@@ -204,7 +209,18 @@ impl<M: Machine> World<M> {
 
     /// Lets a node's clock jump ahead.
     pub fn jump_clock(&mut self, node: NodeId, ms: u32) {
-        self.nodes[node.0 as usize].ahead_ms += ms;
+        self.nodes[node.0 as usize].clock.jump(self.now, ms);
+        self.set_alarms(node);
+    }
+
+    /// Lets a node's clock run fast or slow from now on, by so many parts in a million, at most a tenth.
+    pub fn drift_clock(&mut self, node: NodeId, ppm: i32) {
+        self.nodes[node.0 as usize].clock.drift(self.now, ppm.clamp(-100_000, 100_000));
+        self.set_alarms(node);
+    }
+
+    /// A clock was set: what was to happen later may be sooner now.
+    fn set_alarms(&mut self, node: NodeId) {
         for stream in self.nodes[node.0 as usize].streams.clone() {
             self.arm(node, Some(stream));
         }
@@ -213,13 +229,12 @@ impl<M: Machine> World<M> {
 
     /// The time on a node's clock.
     pub fn local(&self, node: NodeId) -> Instant {
-        self.now.plus(self.nodes[node.0 as usize].ahead_ms)
+        self.nodes[node.0 as usize].clock.shows(self.now)
     }
 
     /// When a node's clock will show `deadline`, not before now.
     fn world_time(&self, node: NodeId, deadline: Instant) -> Instant {
-        let ahead = u64::from(self.nodes[node.0 as usize].ahead_ms);
-        Instant::from_millis(deadline.as_millis().saturating_sub(ahead)).max(self.now)
+        self.nodes[node.0 as usize].clock.reaches(deadline).max(self.now)
     }
 
     /// Breaks every stream of a node, as told by `fate`; what was on its way is lost from a random byte on.

@@ -143,6 +143,14 @@ fn a_torn_record_that_is_read_all_the_same_is_seen() {
 }
 
 #[test]
+fn a_clock_that_is_not_widened_is_seen() {
+    // What is due after the clock has begun again is due in 49 days: nobody notices that the way back is gone.
+    let wrap = "[[outage]]\nat_ms = 20000\ndo = \"clock-wrap\"\n\
+        [[outage]]\nat_ms = 19990\nfor_ms = 40000\ndo = \"black-hole\"\nway = \"down\"\nthen = \"never\"";
+    is_caught(Defect::ClockNotWidened, wrap, "the device is up and dead");
+}
+
+#[test]
 fn a_commit_that_did_not_happen_shows_after_the_power_has_gone() {
     let story = story(BROWNOUT, "message_every_ms = 300");
     let run = |defect: Option<Defect>| {

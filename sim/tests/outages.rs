@@ -3,7 +3,7 @@
 use holdline_proto::ConnectFailure;
 use holdline_sim::actor::Profile;
 use holdline_sim::fleet::Fleet;
-use holdline_sim::outage::{ConnectFails, End, Outage, Remembers, Stop, Target, Then, Way};
+use holdline_sim::outage::{ConnectFails, End, Outage, Remembers, Shape, Stop, Target, Then, Way};
 use holdline_sim::scenario::{Entry, FleetTable, Scenario};
 use holdline_sim::{Direction, Happened, NodeId, StreamId, Traced};
 
@@ -164,7 +164,7 @@ fn a_cut_ends_both_sides_at_once() {
 
 #[test]
 fn an_access_point_takes_every_way_and_tells_nobody_at_the_server() {
-    for outage in [Outage::ApReboot, Outage::Roam] {
+    for outage in [Outage::ApReboot { dhcp_ms: 0 }, Outage::Roam] {
         let played = play(outage, 5_000);
         assert_eq!((played.arrivals_during(UP), played.arrivals_during(DOWN)), (0, 0));
         assert_eq!((played.closed(SERVER), played.closed(DEVICE)), (None, None));
@@ -269,7 +269,7 @@ fn bufferbloat_makes_everything_late_and_loses_nothing() {
 
 #[test]
 fn burst_loss_stalls_and_keeps_the_stream() {
-    let played = play(Outage::BurstLoss { longest_ms: 1_000, every_ms: 500 }, 30_000);
+    let played = play(Outage::BurstLoss { longest_ms: 1_000, every_ms: 500, shape: Shape::HeavyTailed }, 30_000);
     let slowest = played.delays(UP).into_iter().map(|(_, delay)| delay).max();
     assert!(slowest.is_some_and(|slowest| (200..=3_000).contains(&slowest)), "{slowest:?}");
     assert_eq!((played.closed(SERVER), played.closed(DEVICE)), (None, None));
@@ -382,4 +382,78 @@ fn connections_fail_as_told_while_open_streams_stay() {
     };
     let tries: Vec<_> = portal.opened().into_iter().filter(|at| (BEGIN..29_999).contains(at)).collect();
     assert!(tries.len() > 1 && tries.into_iter().all(soon));
+}
+
+#[test]
+fn a_two_state_channel_stalls_until_something_is_sent_again() {
+    let played = play(Outage::BurstLoss { longest_ms: 4_000, every_ms: 3_000, shape: Shape::GilbertElliott }, 40_000);
+    let delays = played.delays(UP);
+    let late = delays.iter().filter(|&&(at, delay)| at > BEGIN && at < played.end && delay > 100).count();
+    assert!(late > 3 && late < delays.len() / 2, "{late} of {}", delays.len());
+}
+
+#[test]
+fn addresses_come_one_by_one_after_an_access_point_is_back() {
+    let fleet = FleetTable { devices: 20, message_every_ms: 3_000, jitter_ms: 0, ..FleetTable::default() };
+    let returns = |dhcp_ms| {
+        let entry = Entry { at_ms: BEGIN as u32, when: None, for_ms: 5_000, device: None, outage: Outage::ApReboot { dhcp_ms } };
+        let story = Scenario { for_ms: 60_000, fleet, outages: vec![entry], ..Scenario::default() };
+        let mut fleet = story.fleet(Profile::Native, 3);
+        fleet.world.record();
+        story.play(&mut fleet);
+        assert_eq!(fleet.outcome(true).violations, [""; 0]);
+        let played = Played { fleet, end: BEGIN + 5_000 };
+        let opened = played.opened();
+        (opened[20] - played.end, opened[39] - played.end)
+    };
+    let (first, last) = returns(0);
+    assert!(last - first < 600, "within a quarter of the timeout: {first} to {last}");
+    let (first, last) = returns(20_000);
+    assert!(first < 5_000 && last > 15_000, "over twenty seconds: {first} to {last}");
+}
+
+#[test]
+fn a_clock_that_runs_fast_or_slow_moves_keepalives_and_nothing_else() {
+    let quiet = FleetTable { message_every_ms: 0, jitter_ms: 0, ..FleetTable::default() };
+    let keepalives = |outage| {
+        let played = play_with(quiet, outage, 40_000);
+        assert_eq!(played.opened().len(), 1, "the link stays");
+        played.writes_during(UP)
+    };
+    let right = keepalives(Outage::ClockDrift { ppm: 0, slow: false });
+    // Every 500 ms: 80 in 40 s, five percent more or less.
+    assert!((79..=80).contains(&right), "{right}");
+    assert_eq!(keepalives(Outage::ClockDrift { ppm: 50_000, slow: false }), right + 4);
+    assert_eq!(keepalives(Outage::ClockDrift { ppm: 50_000, slow: true }), right - 4);
+}
+
+#[test]
+fn a_clock_of_32_bits_begins_again_and_nobody_notices() {
+    let played = play(Outage::ClockWrap, 0);
+    let around = |ms: u64| played.fleet.world.local(DEVICE).as_millis() - played.fleet.world.now().as_millis() + ms;
+    assert_eq!((around(BEGIN - 1), around(BEGIN)), ((1 << 32) - 1, 1 << 32));
+    assert_eq!(played.opened().len(), 1, "the link stays");
+    assert!(played.delays(UP).iter().any(|&(at, _)| at > BEGIN + 5_000), "and carries messages");
+}
+
+#[test]
+fn a_torn_commit_is_there_or_not_and_with_one_record_everything_can_be_gone() {
+    let field = |line: &str, name: &str| line.split(' ').find_map(|word| word.strip_prefix(name).map(str::to_owned));
+    let kept = |memory, at_ms| {
+        let outage = Outage::PowerCycle { memory, reset: true };
+        let entry = Entry { at_ms, when: None, for_ms: 1_000, device: Some(0), outage };
+        let fleet = FleetTable { message_every_ms: 300, jitter_ms: 0, ..FleetTable::default() };
+        let story = Scenario { for_ms: 30_000, fleet, outages: vec![entry], ..Scenario::default() };
+        let mut fleet = story.fleet(Profile::Native, u64::from(at_ms));
+        fleet.world.record();
+        story.play(&mut fleet);
+        assert_eq!(fleet.outcome(true).violations, [""; 0]);
+        let played = Played { fleet, end: 0 };
+        let greetings = played.greetings(UP);
+        field(&greetings[0], "epoch=") == field(&greetings[1], "epoch=")
+    };
+    let times = 10_000..10_040;
+    assert_eq!(times.clone().filter(|&at| kept(Remembers::Torn, at)).count(), 40, "the record before is still there");
+    let lucky = times.filter(|&at| kept(Remembers::TornInPlace, at)).count();
+    assert!((3..20).contains(&lucky), "{lucky} of 40 were written whole");
 }

@@ -1,25 +1,32 @@
 //! Every place where a short session can be cut, and every moment at which an end can lose its power.
+//!
+//! The full sweep takes minutes, so it is asked for:
+//!
+//! ```console
+//! $ cargo test --release -p holdline-sim --test sweeps -- --include-ignored --nocapture
+//! ```
 
 use holdline_proto::Instant;
 use holdline_sim::actor::Profile;
-use holdline_sim::fleet::Fleet;
+use holdline_sim::fleet::Outcome;
 use holdline_sim::outage::{Outage, Remembers, Stop};
 use holdline_sim::scenario::{Entry, FleetTable, Scenario};
-use holdline_sim::{Direction, Happened, StreamId};
+use holdline_sim::{Direction, Happened, StreamId, swarm};
+use std::ops::ControlFlow;
 
-/// Debug builds are slow: they cut after every fourth byte up, and after every seventh down, from a place that moves.
-const STRIDE: usize = if cfg!(debug_assertions) { 7 } else { 1 };
+/// The sample cuts after every so many bytes up, and after every so many down from a place that moves.
+const STRIDE: usize = 7;
 
 fn session(outages: Vec<Entry>) -> Scenario {
     let fleet = FleetTable { message_every_ms: 300, message_length: 24, jitter_ms: 0, ..FleetTable::default() };
-    Scenario { name: "sweep".into(), about: String::new(), for_ms: 1_000, fleet, outages, ..Scenario::default() }
+    Scenario { name: "sweep".into(), for_ms: 700, fleet, outages, ..Scenario::default() }
 }
 
-/// Bytes of the first stream each way, before the applications fall silent.
+/// Bytes of the first stream each way, a moment after the applications have fallen silent.
 fn lengths(story: &Scenario) -> [usize; 2] {
     let mut fleet = story.fleet(Profile::Native, 1);
     fleet.world.record();
-    fleet.run_until(Instant::from_millis(1_100));
+    fleet.run_until(Instant::from_millis(800));
     let mut lengths = [0; 2];
     for traced in fleet.world.recorded() {
         if let Happened::Written { stream: StreamId(0), direction: Direction(side), bytes } = &traced.what {
@@ -29,52 +36,70 @@ fn lengths(story: &Scenario) -> [usize; 2] {
     lengths
 }
 
-fn holds(fleet: &Fleet, what: impl Fn() -> String) {
-    let outcome = fleet.outcome(true);
-    assert!(outcome.violations.is_empty(), "{}: {:#?}", what(), outcome.violations);
-    assert_eq!(outcome.account.lost, 0, "{}", what());
+/// A session whose first stream carries so many bytes each way and no more.
+fn cut(story: &Scenario, ups: usize, downs: usize) -> Outcome {
+    let mut fleet = story.fleet(Profile::Native, 1);
+    fleet.world.cut_at(StreamId(0), ups, downs);
+    fleet.run_until(Instant::from_millis(20_000));
+    fleet.outcome(true)
+}
+
+fn holds(outcome: &Outcome, what: &str) {
+    assert!(outcome.violations.is_empty() && outcome.holes.is_empty(), "{what}: {:#?}", outcome.violations);
+    assert_eq!((outcome.account.lost, outcome.account.repeated), (0, 0), "{what}");
 }
 
 #[test]
-fn a_session_survives_a_cut_at_every_byte_of_both_directions() {
+fn a_session_survives_a_cut_at_many_bytes_of_both_directions() {
     let story = session(Vec::new());
     let [up, down] = lengths(&story);
     assert!(up > 200 && down > 200, "{up} and {down} bytes are no session");
-    let mut runs = 0;
-    for ups in 0..=up {
+    for ups in (0..=up).step_by(STRIDE) {
         for downs in (ups % STRIDE..=down).step_by(STRIDE) {
-            if ups % STRIDE.div_ceil(2) != 0 {
-                continue;
-            }
-            let mut fleet = story.fleet(Profile::Native, 1);
-            fleet.world.cut_at(StreamId(0), ups, downs);
-            fleet.run_until(Instant::from_millis(20_000));
-            holds(&fleet, || format!("cut after {ups} bytes up and {downs} down"));
-            runs += 1;
+            holds(&cut(&story, ups, downs), &format!("cut after {ups} bytes up and {downs} down"));
         }
     }
-    assert!(runs > 1_000, "{runs} runs are no sweep");
+}
+
+#[test]
+#[ignore = "minutes: every cut there is, on all cores"]
+fn a_session_survives_a_cut_at_every_byte_of_both_directions() {
+    let story = session(Vec::new());
+    let [up, down] = lengths(&story);
+    let places = (up as u64 + 1) * (down as u64 + 1);
+    let total = swarm::play(
+        0..places,
+        |place| {
+            let (ups, downs) = (place as usize / (down + 1), place as usize % (down + 1));
+            let outcome = cut(&story, ups, downs);
+            holds(&outcome, &format!("cut after {ups} bytes up and {downs} down"));
+            outcome
+        },
+        |_, _| ControlFlow::Continue(()),
+    );
+    assert_eq!(total.broken, [0; 0]);
+    println!("{places} sessions of {up} bytes up and {down} down, each cut at another place");
+}
+
+/// Every moment at which something happened in the session, and the one before it: each durable write is between two of them.
+fn moments() -> Vec<u32> {
+    let mut fleet = session(Vec::new()).fleet(Profile::Native, 1);
+    fleet.world.record();
+    fleet.run_until(Instant::from_millis(800));
+    let traced = fleet.world.recorded().iter().map(|traced| traced.at.as_millis() as u32);
+    let mut moments: Vec<u32> = traced.flat_map(|at| [at.saturating_sub(1), at]).filter(|&at| at < 700).collect();
+    moments.sort_unstable();
+    moments.dedup();
+    moments
 }
 
 #[test]
 fn a_session_survives_a_loss_of_power_before_and_after_every_step() {
-    let mut fleet = session(Vec::new()).fleet(Profile::Native, 1);
-    fleet.world.record();
-    fleet.run_until(Instant::from_millis(1_100));
-    let mut moments: Vec<u32> = fleet
-        .world
-        .recorded()
-        .iter()
-        .flat_map(|traced| [traced.at.as_millis().saturating_sub(1), traced.at.as_millis()])
-        .map(|at| at as u32)
-        .filter(|&at| at < 1_000)
-        .collect();
-    moments.dedup();
-    moments.sort_unstable();
-    moments.dedup();
+    let moments = moments();
     assert!(moments.len() > 20, "{} moments", moments.len());
+    use Remembers::{Everything, Nothing, OldCopy, Torn, TornInPlace};
     for &at_ms in &moments {
-        for memory in [Remembers::Nothing, Remembers::Everything, Remembers::OldCopy] {
+        for memory in [Nothing, Everything, OldCopy, Torn, TornInPlace] {
             for outage in [
                 Outage::PowerCycle { memory, reset: false },
                 Outage::PowerCycle { memory, reset: true },
@@ -85,6 +110,8 @@ fn a_session_survives_a_loss_of_power_before_and_after_every_step() {
                 let story = session(vec![Entry { at_ms, when: None, for_ms: 100, device: None, outage }]);
                 let outcome = story.run(Profile::Native, 1);
                 assert!(outcome.violations.is_empty(), "{:#?} in\n{}", outcome.violations, story.to_toml());
+                let kept = matches!(memory, Everything | Torn);
+                assert!(!kept || outcome.account.lost == 0, "{:#?} in\n{}", outcome.account, story.to_toml());
             }
         }
     }

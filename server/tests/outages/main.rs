@@ -129,8 +129,9 @@ fn play(story: &Scenario, seed: u64, defect: Option<Defect>) -> Outcome {
 /// The same, with something done before anything happens.
 fn play_from(story: &Scenario, seed: u64, defect: Option<Defect>, before: impl FnOnce(&mut Premises)) -> Outcome {
     let mut story = story.drawn(seed);
-    // Tokio's clock does not jump.
-    story.outages.retain(|entry| entry.outage != Outage::ClockJump);
+    // A program on Tokio's clock has no other.
+    let of_clock = |outage| matches!(outage, Outage::ClockJump | Outage::ClockDrift { .. } | Outage::ClockWrap);
+    story.outages.retain(|entry| !of_clock(entry.outage));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a thread").block_on(async {
         let mut premises = Premises::new(&story, seed, defect);

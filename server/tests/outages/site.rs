@@ -5,7 +5,7 @@ use crate::line::{Line, OUTBOX, Way};
 use holdline_server::proto::{Config, Role};
 use holdline_server::{Chance, Client, Connection, Limits, Server, ServerConfig};
 use holdline_sim::net::{Host, Net};
-use holdline_sim::outage::{Remembers, Site, Stop, Target};
+use holdline_sim::outage::{Remembers, Site, Stop, Target, reopen};
 use holdline_sim::rng::SplitMix64;
 use holdline_sim::scenario::Scenario;
 use holdline_sim::{Access, Fate, StreamId};
@@ -289,24 +289,36 @@ impl Site for Premises {
     /// Tokio's clock does not jump.
     fn jump_clock(&mut self, _target: Target, _ms: u32) {}
 
-    fn stall_at_random(&mut self, target: Target, for_ms: u32, longest_ms: u32, every_ms: u32) {
-        let (net, host, mut chance) = (self.net.clone(), self.devices[target.0].host.clone(), self.chance.split());
-        let end = Instant::now() + Duration::from_millis(for_ms.into());
+    fn drift_clock(&mut self, _target: Target, _ppm: i32) {}
+
+    fn draw(&mut self) -> u64 {
+        self.chance.next_u64()
+    }
+
+    fn stall(&mut self, target: Target, stalls: Vec<(u32, u32)>) {
+        let (net, host, now) = (self.net.clone(), self.devices[target.0].host.clone(), Instant::now());
         let stalls = tokio::spawn(async move {
-            let mut below = |bound: u32| (chance.next_u64() % u64::from(bound.max(1))) as u32;
-            loop {
-                let begins = Instant::now() + Duration::from_millis((1 + below(2 * every_ms)).into());
-                if begins >= end {
-                    return;
+            for (from, to) in stalls {
+                for (at_ms, stalled) in [(from, true), (to, false)] {
+                    tokio::time::sleep_until(now + Duration::from_millis(at_ms.into())).await;
+                    change_access(&net, &host, |access| (access.out_blocked, access.in_blocked) = (stalled, stalled));
                 }
-                tokio::time::sleep_until(begins).await;
-                change_access(&net, &host, |access| (access.out_blocked, access.in_blocked) = (true, true));
-                let lasts = Duration::from_millis((1 + (longest_ms >> below(8))).into());
-                tokio::time::sleep_until(end.min(begins + lasts)).await;
-                change_access(&net, &host, |access| (access.out_blocked, access.in_blocked) = (false, false));
             }
         });
         self.stalls.push(stalls.abort_handle());
+    }
+
+    fn give_network_back(&mut self, target: Target, after_ms: u32) {
+        let (net, host, usual) = (self.net.clone(), self.devices[target.0].host.clone(), self.usual());
+        if after_ms == 0 {
+            change_access(&net, &host, |access| reopen(access, usual));
+            return;
+        }
+        let back = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms.into())).await;
+            change_access(&net, &host, |access| reopen(access, usual));
+        });
+        self.stalls.push(back.abort_handle());
     }
 
     fn power_off(&mut self, target: Target, fate: Fate) {

@@ -126,6 +126,7 @@ impl Work {
             server: config,
             traffic,
             usual: Access::default(),
+            clock_wraps: None,
         };
         Fleet::new(setup, 1)
     }

@@ -100,7 +100,8 @@ impl Reports {
 
     pub(super) fn sender_forgot(&mut self) {
         self.sender_losses += 1;
-        self.forget_senders();
+        // What the sender would have said, it does not remember any more.
+        self.awaited.retain(|report, _| *report == Report::PeerReset);
         // HL-0073
         if self.is_known() {
             self.awaited.insert(Report::PeerReset, 0);
@@ -113,7 +114,8 @@ impl Reports {
     pub(super) fn sender_rolled_back(&mut self, to: Counts) {
         self.sender_losses += 1;
         self.roll_backs += 1;
-        self.forget_senders();
+        // Of what it had begun in between nobody may ever hear.
+        self.awaited.clear();
         // HL-0063: the receiver has more of this stream than the sender remembers to have sent.
         if to.life == self.counts.life && !self.uncertain && self.counts.taken > to.queued {
             self.awaited.insert(Report::OwnReset, 0);
@@ -161,11 +163,6 @@ impl Reports {
         self.taken_since_loss = 0;
         self.uncertain = true;
         self.recent = true;
-    }
-
-    /// What the sender would have said, it does not remember any more.
-    fn forget_senders(&mut self) {
-        self.awaited.retain(|report, _| matches!(report, Report::PeerReset));
     }
 
     /// A session has reported something, of so many messages.

@@ -163,6 +163,7 @@ impl Scenario {
 
 fn random_outage(below: &mut impl FnMut(u32) -> u32) -> Outage {
     use crate::outage::Remembers::{Everything, Nothing, OldCopy, Torn, TornInPlace};
+    use crate::outage::Shape::{GilbertElliott, HeavyTailed};
     let memory = [Nothing, Everything, OldCopy, Torn, TornInPlace][below(5) as usize];
     match below(16) {
         0..4 => Outage::BlackHole {
@@ -170,14 +171,20 @@ fn random_outage(below: &mut impl FnMut(u32) -> u32) -> Outage {
             then: [Then::Resume, Then::Fin, Then::Rst, Then::Never][below(4) as usize],
         },
         4 => Outage::Cut { with: [End::Rst, End::Fin][below(2) as usize] },
-        5 => Outage::ApReboot,
+        5 => Outage::ApReboot { dhcp_ms: [0, 3_000][below(2) as usize] },
         6 => Outage::Roam,
         7 | 8 => Outage::PowerCycle { memory, reset: below(2) == 0 },
         9 | 10 => Outage::ServerStop { how: [Stop::Graceful, Stop::Killed, Stop::HostLost][below(3) as usize], memory },
         11 => Outage::Bufferbloat { latency_ms: 100 + below(1_500), jitter_ms: below(500) },
-        12 => Outage::BurstLoss { longest_ms: 3_000, every_ms: 1_000 },
+        12 => Outage::BurstLoss { longest_ms: 3_000, every_ms: 1_000, shape: [HeavyTailed, GilbertElliott][below(2) as usize] },
         13 => Outage::Segments { size: 1 + below(20) },
-        14 => [Outage::Suspend, Outage::ClockJump, Outage::ZeroWindow { buffer: 64 }][below(3) as usize],
+        14 => [
+            Outage::Suspend,
+            Outage::ClockJump,
+            Outage::ClockWrap,
+            Outage::ClockDrift { ppm: 50_000, slow: below(2) == 0 },
+            Outage::ZeroWindow { buffer: 64 },
+        ][below(5) as usize],
         _ => Outage::NoConnect {
             how: [ConnectFails::Refused, ConnectFails::Silent, ConnectFails::AcceptedThenClosed][below(3) as usize],
         },

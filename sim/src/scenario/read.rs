@@ -22,6 +22,8 @@ const PARAMETERS: &[(&str, RangeInclusive<u64>)] = &[
     ("longest_ms", 1..=600_000),
     ("every_ms", 10..=600_000),
     ("size", 1..=65_535),
+    ("dhcp_ms", 0..=600_000),
+    ("ppm", 0..=100_000),
     ("rate", 1..=u32::MAX as u64),
     ("buffer", 0..=u32::MAX as u64),
 ];

@@ -89,7 +89,7 @@ impl Kind {
             Self::BlackHoleUp => hole(Way::Up),
             Self::BlackHoleDown => hole(Way::Down),
             Self::Roam => Outage::Roam,
-            Self::ApReboot => Outage::ApReboot,
+            Self::ApReboot => Outage::ApReboot { dhcp_ms: 0 },
             Self::ServerGone => Outage::NoConnect { how: ConnectFails::Refused },
             Self::Bufferbloat => Outage::Bufferbloat { latency_ms: 100, jitter_ms: 50 },
             Self::Segments => Outage::Segments { size: 3 },
