@@ -121,6 +121,10 @@ class ClassicLink(Link):
         """T; twice that for a 2020 client until the first line (HL-0052)."""
         return self.timeout * (2 if self.is_client and self.acks_used and not self.had_line else 1)
 
+    def text_max(self):
+        """What the peer can receive is not known."""
+        return self.session.text_max
+
     def quiet_time(self):
         """HL-0139."""
         return 2 * self.timeout

@@ -131,24 +131,27 @@ def is_client_id(text):
     return 1 <= len(text) <= 64 and all("!" <= c <= "~" and c != "=" for c in text)
 
 
-def split_fields(text):
-    """The fields `key=value` of a hello, a welcome or a refusal, unknown keys too, or None if one is no such field."""
+def split_fields(text, known):
+    """The fields `key=value` of a hello, a welcome or a refusal as a dict; None if one is no field, or a known one is there
+    twice. A field that is not known is ignored, whatever it is (HL-0017)."""
     fields = {}
     for field in text.split(" "):
         at = field.find("=")
-        key, value = field[:at], field[at + 1:]
-        if not 1 <= at <= 32 or not all(c in CODE for c in key) or not all("!" <= c <= "~" for c in value):
+        if at < 1 or (field[:at] in known and field[:at] in fields):
             return None
-        known = key in ("client", "keeps", "code", "retry") or any(key == k[0] for k in NEEDED + OPTIONAL)
-        if known and key in fields:
-            return None
-        fields[key] = value
+        fields[field[:at]] = field[at + 1:]
     return fields
+
+
+def is_code(text):
+    """Whether `text` is a code of a bye or a refusal."""
+    return 1 <= len(text) <= 32 and all(c in CODE for c in text)
 
 
 def read_greeting(text, with_client):
     """The fields of a hello (`with_client`) or a welcome as a dict of numbers, `keeps` and `client`; None: malformed."""
-    fields = split_fields(text)
+    known = ["keeps"] + [k[0] for k in NEEDED + OPTIONAL] + (["client"] if with_client else [])
+    fields = split_fields(text, known)
     if fields is None or fields.get("keeps") not in KEEPS or (with_client and not is_client_id(fields.get("client", ""))):
         return None
     got = {"keeps": fields["keeps"], "client": fields.get("client")}
@@ -284,6 +287,8 @@ class Session:
         self._check(text)
         if not self.status() or len(self.datagrams) >= self.capacity:
             return False
+        if len(text.encode()) > self.link.text_max():
+            raise Refused("too-long", "the peer takes %d bytes on this link" % self.link.text_max())
         self.datagrams.append(text)
         self._output()
         return True
@@ -759,6 +764,9 @@ class Link:
         """One line of an established link; raises Fault."""
         if not line:
             return
+        if line[:1] == b"B":
+            self._on_bye(line)
+            return
         text = to_text(line)
         if text is None:
             raise Fault("utf8")
@@ -776,15 +784,16 @@ class Link:
             self._on_rewind(self._seq(rest))
         elif kind == "P":
             self._on_probe(self._seq(rest))
-        elif kind == "B":
-            code, _, more = rest.partition(" ")
-            word = more.split(" ")[0]
-            self.retry = (to_number(word[6:]) if word[:6] == "retry=" else None) or 0
-            self.end(code or "bye")  # HL-0025
         elif text[:5] == "HOLD/":
             self.greeting_mid_link(text)
         else:
             raise Fault("frame")
+
+    def _on_bye(self, line):  # HL-0025: whatever follows the B
+        words = [to_text(word) for word in line[1:].split(b" ")]
+        retry = words[1] if len(words) > 1 else None
+        self.retry = (to_number(retry[6:]) if retry and retry[:6] == "retry=" else None) or 0
+        self.end(words[0] if words[0] and is_code(words[0]) else "unknown")
 
     def greeting_mid_link(self, text):
         """A line that begins HOLD/ on an established link (HL-0153)."""
@@ -866,10 +875,8 @@ class Link:
             line = self._next_message()
             if line is not None:
                 return line
-            while s.datagrams:
-                line = "D " + s.datagrams.pop(0)
-                if self._length(line) <= self.peer_max:
-                    return line
+            if s.datagrams:
+                return "D " + s.datagrams.pop(0)
         if self.keepalive_due:
             return ""
         return None
@@ -883,20 +890,21 @@ class Link:
         if self.sent >= s.next() - 1 or self.sent >= s.acked + self.peer_window:
             return None
         n = self.sent + 1
-        line = "M%d %s" % (n, s.outbox[n - s.acked - 1].text)
-        if self._length(line) > self.peer_max:  # HL-0087
+        text = s.outbox[n - s.acked - 1].text
+        if len(text.encode()) > self.text_max():  # HL-0087
             if self.blocked != n:
                 self.blocked = n
-                s.event("Blocked", {"seq": n, "len": self._length(line), "max": self.peer_max})
+                s.event("Blocked", {"seq": n, "len": len(text.encode()), "max": self.text_max()})
             return None
         self.sent = n
         s.high = max(s.high, n)
         if n == s.acked + 1:
             self._progress()
-        return line
+        return "M%d %s" % (n, text)
 
-    def _length(self, line):
-        return len(line.encode()) + (9 if self.checked else 0)
+    def text_max(self):
+        """The longest text that the peer can receive on this link, in bytes (section 2)."""
+        return self.peer_max - (31 if self.checked else 22)
 
     def _pull(self):
         chunk = b""
@@ -1092,12 +1100,12 @@ class ClientLink(Link):
         if not self.checked or text[:10] != "HOLD/1 ok ":
             raise Fault("hello")
         if self._is_ours(text[10:]):
-            self.down("hello")
+            self.down("reset")
             self.restart()
             self.say_hello()
 
     def _is_ours(self, fields):
-        return not self.checked or (split_fields(fields) or {}).get("link") == "%d" % self.number  # HL-0163
+        return not self.checked or (split_fields(fields, ("link",)) or {}).get("link") == "%d" % self.number  # HL-0163
 
     def _welcome(self, fields):
         if not self._is_ours(fields):
@@ -1120,9 +1128,9 @@ class ClientLink(Link):
         self.come_up()
 
     def _refusal(self, text):
-        fields = split_fields(text[3:]) if text[:3] == "no " else None
+        fields = split_fields(text[3:], ("code", "retry")) if text[:3] == "no " else None
         code = (fields or {}).get("code", "")
-        if not code or len(code) > 32 or not all(c in CODE for c in code):
+        if not is_code(code):
             self.fault("hello")
             return
         self.retry = to_number(fields.get("retry", "0")) or 0

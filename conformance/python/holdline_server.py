@@ -47,15 +47,15 @@ class Peer(Session):
             else:
                 self.native_texts()
 
-    def guarded(self, boot, timeout):
-        """Whether a newcomer with this boot must be turned away (HL-0123, HL-0124: boot is None); else it is counted."""
+    def guarded(self, boot):
+        """How long, in ms, a newcomer with this boot is to stay away (HL-0123; HL-0124: boot is None); 0: it is let in."""
         if not self.link or (boot is not None and boot == self.visitor):
-            return False
+            return 0
         self.takeovers = [until for until in self.takeovers if until > now()]
         if len(self.takeovers) >= 3:
-            return True
-        self.takeovers.append(now() + 10 * timeout)
-        return False
+            return 10 * self.link.timeout
+        self.takeovers.append(now() + 10 * self.link.timeout)
+        return 0
 
 
 class ServerLink(Link):
@@ -105,8 +105,8 @@ class ServerLink(Link):
     def first_line(self, line):
         """Tells the profiles apart (section 4)."""
         text = to_text(line)
-        if text is None:
-            self.end("utf8")
+        if text is None or "\0" in text and text[:5] == "HOLD/":
+            self.refuse("malformed") if line[:7] == b"HOLD/1 " else self.end("utf8")
         elif text[:7] == "HOLD/1 ":
             self._hello(text[7:])
         elif text[:5] == "HOLD/":
@@ -156,8 +156,9 @@ class ServerLink(Link):
             self.refuse(code, retry)
             return
         peer = server.client(hello["client"])
-        if peer.guarded(hello["boot"], timeout):
-            self.refuse("duplicate-client", 10 * timeout)
+        away = peer.guarded(hello["boot"])
+        if away:
+            self.refuse("duplicate-client", away)
             server.report(peer, "DuplicateClient", {"client": peer.id})
             return
         self.accepted()
@@ -201,7 +202,7 @@ class ServerLink(Link):
         peer = server.client(id)
         from holdline_classic import ClassicLink, Stream
 
-        if peer.guarded(None, server.classic_timeout(profile)):
+        if peer.guarded(None):
             self.end("refused")
             server.report(peer, "DuplicateClient", {"client": id})
             return

@@ -151,7 +151,9 @@ class Delivery(Pair):
         server = await self.serve(max=128)
         client = self.connect()
         client.send("x" * 200)
-        await until("blocked", lambda: "Blocked" in self.names(client))
+        await until("blocked", lambda: ("Blocked", {"seq": 1, "len": 200, "max": 106}) in client.events)
+        with self.assertRaises(Refused):
+            client.datagram("x" * 107)
         port = server.address[1]
         await self.kill_server(server)
         server = await self.serve(port, max=4096)

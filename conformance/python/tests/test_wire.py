@@ -33,11 +33,11 @@ class Values(unittest.TestCase):
     def test_a_greeting_is_judged_field_by_field(self):
         good = "client=a boot=1 epoch=7 base=0 peer=0 seen=0 keeps=none timeout=2000 window=4 max=512"
         self.assertEqual(read_greeting(good, True)["window"], 4)
-        self.assertIsNotNone(read_greeting("max=512 " + good[:-8] + " future=1 sum=5", True))
+        self.assertIsNotNone(read_greeting("max=512 " + good[:-8] + " future=1 sum=5 X= X= code=1", True))
         for bad in (good + " ", good.replace(" ", "  ", 1), good + " boot=1", good.replace("epoch=7", "epoch=0"),
                     good.replace("timeout=2000", "timeout=199"), good.replace("window=4", "window=65536"), good + " bsum=4294967296",
                     good.replace("max=512", "max=127"), good.replace(" seen=0", ""), good.replace("none", "all"),
-                    good.replace("base=0", "base=9223372036854775808"), good.replace("client=a", "client=a=b"), good + " held=65536"):
+                    good + " foo", good + " =1", good.replace("base=0", "base=9223372036854775808"), good.replace("client=a", "client=a=b"), good + " held=65536"):
             self.assertIsNone(read_greeting(bad, True), bad)
 
     def test_classic_ids_are_judged_by_the_table_of_4_2(self):
@@ -150,6 +150,16 @@ class Served(unittest.IsolatedAsyncioTestCase):
             self.assertIsInstance(await (await RawPeer.connect(self.port)).hello(boot=boot), dict)
         self.assertEqual(await (await RawPeer.connect(self.port)).hello(boot=5), "HOLD/1 no code=duplicate-client retry=600000")
         self.assertIsInstance(await (await RawPeer.connect(self.port)).hello(boot=4), dict)
+        self.assertEqual([name for name, _ in self.server.events], ["DuplicateClient"])
+
+    async def test_a_line_that_begins_with_b_is_a_bye_whatever_follows(self):
+        await self.serve()
+        for line, reason in ((b"Bdone", "done"), (b"B", "unknown"), (b"BX", "unknown"), (b"B\xff", "unknown"), (b"Btired now", "tired")):
+            peer = await RawPeer.connect(self.port)
+            await peer.hello()
+            peer.say("", line)
+            await self.expect(peer, None)
+            self.assertEqual(self.server.client("door-1").events[-1], ("down", {"reason": reason}))
 
     async def test_bytes_one_by_one_and_all_at_once_come_to_the_same(self):
         await self.serve()
