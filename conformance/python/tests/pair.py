@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-PATIENCE = 20  # seconds; far more than anything here takes, on any machine
+PATIENCE = 60  # seconds; far more than anything here takes, on any machine
 
 
 async def soon(awaitable):
