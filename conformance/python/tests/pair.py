@@ -62,6 +62,8 @@ class Wire:
             while True:
                 data = await reader.read(1000)
                 if not data:
+                    while self.swallow:  # an end of the stream does not get through either
+                        await asyncio.sleep(0.01)
                     break
                 if not self.swallow:
                     writer.write(self.spoil(data, up) if self.spoil else data)

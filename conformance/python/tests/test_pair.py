@@ -199,7 +199,7 @@ class Outages(Pair):
 
     async def test_a_checked_stream_survives_damage_and_loss(self):
         server = await self.serve(check="crc32")
-        client, door = self.connect(check="crc32"), server.client("door-1")
+        client, door = self.connect(timeout=400, check="crc32"), server.client("door-1")
         dice = random.Random(7)
 
         def spoil(data, up):
