@@ -4,6 +4,7 @@
 
 mod applications;
 mod device;
+mod killed;
 mod outages;
 mod process;
 mod transcripts;
