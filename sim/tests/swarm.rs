@@ -2,6 +2,8 @@
 
 use holdline_sim::actor::Profile;
 use holdline_sim::scenario::Scenario;
+use holdline_sim::swarm;
+use std::ops::ControlFlow;
 
 /// Debug builds are slow; `holdline-sim swarm` plays as many as one likes.
 const STORIES: u64 = if cfg!(debug_assertions) { 100 } else { 1_000 };
@@ -21,4 +23,14 @@ fn a_random_story_survives_being_written_and_read() {
         let scenario = Scenario::random(seed);
         assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario));
     }
+}
+
+#[test]
+fn a_swarm_played_again_is_the_same_swarm() {
+    let hash = |seeds| {
+        let run = |seed| Scenario::random(seed).run(Profile::Native, seed);
+        swarm::play(seeds, run, |_, _| ControlFlow::Continue(())).outcome.hash
+    };
+    assert_eq!(hash(0..40), hash(0..40));
+    assert_ne!(hash(0..40), hash(1..41));
 }

@@ -81,13 +81,14 @@ impl Swarm {
         let to = self.from.checked_add(seeds).ok_or("there are no seeds above 18446744073709551615")?;
         let began = Progress::new("", self.budget);
         println!("{HEADER}");
-        let (mut outages, mut good) = (0, true);
+        let (mut outages, mut good, mut hash) = (0, true, 0_u64);
         for &profile in &profiles {
             let left = self.budget.map(|budget| budget.saturating_sub(began.spent()));
             let progress = Progress::new(profile.name(), left);
             let play = |seed| self.hook.run(&Scenario::random(seed), profile, seed);
             let total = swarm::play(self.from..to, play, |done, count| progress.tell(done, count));
             println!("{}", row(profile.name(), &total.outcome));
+            hash = hash.rotate_left(1) ^ total.outcome.hash;
             outages += (self.from..self.from + total.runs).map(|seed| Scenario::random(seed).link_outages()).sum::<u64>();
             if total.runs < seeds {
                 println!("The time was up after {} of {seeds} runs.", total.runs);
@@ -95,7 +96,7 @@ impl Swarm {
             }
             good &= self.judge(profile, &total)?;
         }
-        println!("\n{outages} link outages in {} runs.", seeds * profiles.len() as u64);
+        println!("\n{outages} link outages in {} runs, trace {hash:016x}.", seeds * profiles.len() as u64);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
