@@ -107,6 +107,8 @@ impl Player<'_> {
             let client = self.whose.clone().unwrap_or_else(|| self.own_id());
             request.insert("client".to_owned(), json!(client));
         }
+        // Many questions take their time, and the subject must not find the suite silent meanwhile.
+        self.keep_alive()?;
         if !quietly {
             self.note('?', &request.to_string());
         }

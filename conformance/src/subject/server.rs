@@ -84,7 +84,6 @@ impl Server {
                         self.pending.remove(&stream);
                         if let Some(guest) = self.clients.get_mut(&id) {
                             // HL-0027
-                            guest.seat.output(hands.output);
                             guest.seat.receive(now, &first[taken..]);
                         }
                         self.settle(now, &id, hands);

@@ -1,0 +1,67 @@
+//! The cases against `holdline-server`'s server and client, over TCP; this program is their shim as well.
+
+#[path = "../examples/tokio-shim/shim.rs"]
+mod shim;
+
+use holdline_conformance::report::{Tally, story};
+use holdline_conformance::run::{Choices, Expectations, Known, Standing, Target, introduce, run};
+use holdline_conformance::{Case, all_cases, specification};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Where the implementation does not do what SPEC.md says, each with what is missing.
+const KNOWN: &str = include_str!("known-failing-tokio.txt");
+/// Where it does not do so every time.
+const FLAKY: &str = include_str!("known-flaky-tokio.txt");
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--shim") {
+        if let Err(error) = shim::run() {
+            eprintln!("{error}");
+        }
+        return;
+    }
+    // A test runner lists what there is, and asks for single tests by their names.
+    let wanted: Vec<&String> = arguments.iter().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("the_server_and_the_client_pass_over_tcp: test");
+    } else if wanted.is_empty() || wanted.iter().any(|name| "the_server_and_the_client_pass_over_tcp".contains(name.as_str())) {
+        the_server_and_the_client_pass_over_tcp(&arguments[0]);
+    }
+}
+
+fn the_server_and_the_client_pass_over_tcp(program: &str) {
+    let specification = specification().expect("SPEC.md has no defect");
+    let cases = all_cases(&specification).unwrap_or_else(|error| panic!("{error}"));
+    let mut expectations = Expectations::default();
+    for (known, text) in [(Known::Failing, KNOWN), (Known::Flaky, FLAKY)] {
+        expectations.add(known, text).unwrap_or_else(|why| panic!("{why}"));
+    }
+    let choices = Choices {
+        timeout_ms: 400,
+        classic_timeout_ms: None,
+        // A busy machine makes every timer late; what is early is wrong all the same, and what is wrong comes at once.
+        tolerance_ms: 2_000,
+        jobs: 32,
+        shuffle: None,
+        patience: Duration::from_secs(60),
+        run: u64::from(std::process::id()),
+    };
+    let command = vec![program.to_owned(), "--shim".to_owned()];
+    let claims = introduce(&command, &choices).unwrap_or_else(|why| panic!("{why}"));
+    let done = run(one_of_each(cases), &Target::Shim(command), &claims, &expectations, &choices, |_| {});
+    let stories: Vec<String> = done
+        .iter()
+        .filter(|one| matches!(one.standing, Standing::Bad | Standing::Stale))
+        .map(|one| format!("{}: {}", one.standing.word(), story(one, &specification)))
+        .collect();
+    println!("{}", Tally::of(&done).words());
+    assert!(stories.is_empty(), "{} cases:\n{}", stories.len(), stories.join("\n"));
+}
+
+/// One case of each family, role and profile: the rows differ in what the protocol crate alone decides, and it has them all.
+fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
+    let mut seen = BTreeSet::new();
+    cases.into_iter().filter(|case| seen.insert((case.family.clone(), case.role, case.profile))).collect()
+}
