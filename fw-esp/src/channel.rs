@@ -13,7 +13,8 @@ use core::task::{Poll, Waker};
 #[cfg(not(feature = "classic"))]
 use holdline_proto::HELLO_MAX;
 use holdline_proto::{
-    Client as Role, ClientId, Config, DownReason, Event, Incarnation, Instant, Outbox as _, SendError, SliceOutbox, native,
+    Client as Role, ClientId, Config, DownReason, Event, Incarnation, Instant, Outbox as _, SendError, SliceOutbox, ValidConfig,
+    native,
 };
 #[cfg(feature = "classic")]
 use holdline_proto::{HELLO_MAX, classic, classic::Flavour};
@@ -92,16 +93,7 @@ impl<'b> Channel<'b> {
         buffers: &'b mut Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>,
         mut random: impl FnMut() -> u64,
     ) -> Result<Self, InvalidChannel> {
-        let role = Role { id: ClientId::new(id).map_err(InvalidChannel::Id)? };
-        let config = config.validate().map_err(InvalidChannel::Config)?;
-        let least = (config.get().max_line as usize).max(HELLO_MAX) + 1 + RECORD;
-        if INBOX < least || INBOX > usize::from(u16::MAX) {
-            return Err(InvalidChannel::Inbox(least));
-        }
-        let least = id.len() + GREETING + if config.get().check { GREETING_CHECKED } else { 0 };
-        if TRANSMIT < least {
-            return Err(InvalidChannel::Transmit(least));
-        }
+        let (role, config) = check(id, config, INBOX, TRANSMIT)?;
         let incarnation = Incarnation { boot: random(), epoch: random() };
         let Buffers { inbox, outbox, transmit, wakers } = buffers;
         let (outbox_len, outbox) = (outbox.len(), SliceOutbox::new(outbox.as_mut_slice()));
@@ -109,6 +101,56 @@ impl<'b> Channel<'b> {
         #[cfg(feature = "classic")]
         let session = Session::Native(session);
         Ok(Self { state: RefCell::new(State::new(session, outbox_len, inbox, transmit, wakers)) })
+    }
+
+    /// A channel of the native profile that goes on where it was before a loss of power: it declares `keeps=both`.
+    ///
+    /// `record` is where a record is written before it is saved: 49 bytes, and the longest text to be sent and 18. The outbox holds 16
+    /// messages at most. [`Handle::send`] returns when the message is safe.
+    ///
+    /// `taken` is the receipt of the last message that the application knows it has taken. An application that stores the receipt in one
+    /// step with what the message did gets every message exactly once; with `None` one whose acknowledgement was not saved yet when the
+    /// power went may come again.
+    ///
+    /// # Errors
+    /// As [`Channel::new`], or the store cannot be read. It is then for the board to decide whether to erase it, which costs what was in it.
+    #[cfg(feature = "durable")]
+    pub async fn durable<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize>(
+        id: &str,
+        config: Config,
+        buffers: &'b mut Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>,
+        mut random: impl FnMut() -> u64,
+        store: &mut impl crate::store::Store,
+        record: &'b mut [u8],
+        taken: Option<holdline_proto::Receipt>,
+    ) -> Result<Self, InvalidChannel> {
+        use crate::store::{CURSORS, Durable, HEADER, StoreFailed};
+        let record_len = record.len();
+        if record_len < CURSORS {
+            return Err(InvalidChannel::Record(CURSORS));
+        }
+        let (role, config) = check(id, config.keeps(holdline_proto::Keeps::Both), INBOX, TRANSMIT)?;
+        let Buffers { inbox, outbox, transmit, wakers } = buffers;
+        let (outbox_len, mut outbox) = (outbox.len(), SliceOutbox::new(outbox.as_mut_slice()));
+        let mut durable = Durable::load(store, record).await.map_err(InvalidChannel::Store)?;
+        let load = durable.load_messages(store, |slot, text| outbox.push(slot, text).map_err(|_| StoreFailed));
+        load.await.map_err(InvalidChannel::Store)?;
+        let mut snapshot = durable.saved();
+        if let Some(taken) = taken.filter(|taken| taken.epoch == snapshot.peer_epoch && taken.seq > snapshot.accepted) {
+            snapshot.accepted = taken.seq;
+            snapshot.accepted_sum = snapshot.accepted_sum.map(|_| taken.sum);
+        }
+        if snapshot.epoch == 0 {
+            snapshot.epoch = random().max(1);
+        }
+        let session = native::Session::restore(role, config, random(), snapshot, outbox);
+        #[cfg(feature = "classic")]
+        let session = Session::Native(session);
+        let mut state = State::new(session, outbox_len, inbox, transmit, wakers);
+        state.max_text = state.max_text.min((record_len - HEADER) as u32);
+        state.queued = state.session.outbox().len() as u32;
+        state.durable = Some(durable);
+        Ok(Self { state: RefCell::new(state) })
     }
 
     /// A channel of a classic profile, to an original server.
@@ -155,6 +197,21 @@ impl<'b> Channel<'b> {
     }
 }
 
+/// Checks what a native session asks of its buffers.
+fn check(id: &str, config: Config, inbox: usize, transmit: usize) -> Result<(Role, ValidConfig), InvalidChannel> {
+    let role = Role { id: ClientId::new(id).map_err(InvalidChannel::Id)? };
+    let config = config.validate().map_err(InvalidChannel::Config)?;
+    let least = (config.get().max_line as usize).max(HELLO_MAX) + 1 + RECORD;
+    if inbox < least || inbox > usize::from(u16::MAX) {
+        return Err(InvalidChannel::Inbox(least));
+    }
+    let least = id.len() + GREETING + if config.get().check { GREETING_CHECKED } else { 0 };
+    if transmit < least {
+        return Err(InvalidChannel::Transmit(least));
+    }
+    Ok((role, config))
+}
+
 #[derive(Debug)]
 pub(crate) struct State<'b> {
     pub(crate) session: Session<'b>,
@@ -184,6 +241,8 @@ pub(crate) struct State<'b> {
     pub(crate) down: (Instant, DownReason),
     reported_up: bool,
     signals: Signals,
+    #[cfg(feature = "durable")]
+    pub(crate) durable: Option<crate::store::Durable<'b>>,
 }
 
 /// What the hooks are to be told.
@@ -225,6 +284,8 @@ impl<'b> State<'b> {
             down: (Instant::default(), DownReason::Closed),
             reported_up: false,
             signals: Signals::default(),
+            #[cfg(feature = "durable")]
+            durable: None,
         }
     }
 
@@ -274,6 +335,10 @@ impl<'b> State<'b> {
         if record.len > into.len() {
             return Poll::Ready(Err(crate::ReadError::TooLong(record.len)));
         }
+        #[cfg(feature = "durable")]
+        if record.receipt.is_some_and(|receipt| !self.is_stream_saved(receipt)) {
+            return Poll::Pending;
+        }
         self.inbox.pop(into);
         self.blocked = self.blocked.map(|_| self.now);
         if let Some(receipt) = record.receipt.filter(|_| accept) {
@@ -297,10 +362,18 @@ impl<'b> State<'b> {
     pub(crate) fn send(&mut self, slot: Option<u8>, text: &str) -> Result<u32, SendError> {
         self.fits(text)?;
         let before = self.session.outbox().len();
+        #[cfg(feature = "durable")]
+        if self.is_store_full() {
+            return Err(SendError::Full);
+        }
         let seq = match slot {
             None => self.session.send(self.now, text),
             Some(slot) => self.session.send_latest(self.now, slot, text),
         }?;
+        #[cfg(feature = "durable")]
+        if self.session.outbox().len() == before {
+            self.note_replaced(seq);
+        }
         self.queued = self.queued.wrapping_add((self.session.outbox().len() - before) as u32);
         self.wake_driver();
         Ok(self.queued.wrapping_sub((self.session.next_seq() - 1 - seq) as u32))
@@ -529,6 +602,10 @@ impl<'b> State<'b> {
     /// this link.
     pub(crate) fn take_output(&mut self, now: Instant) -> Poll<(&'b mut [u8], usize)> {
         self.now = now;
+        #[cfg(feature = "durable")]
+        if self.session.has_link() && !self.is_saved() {
+            return Poll::Pending;
+        }
         let Some(buffer) = self.transmit.take() else { return Poll::Pending };
         // The session learns the time of what it writes.
         self.session.handle_transmitted(now, 0);

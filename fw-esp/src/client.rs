@@ -119,6 +119,31 @@ impl<'c, 'b> Client<'c, 'b> {
     }
 }
 
+#[cfg(feature = "durable")]
+impl Client<'_, '_> {
+    /// As [`Client::run`], for a channel made with [`Channel::durable`](crate::Channel::durable), whose store this is.
+    ///
+    /// Dropping it while it saves counts as a loss of power: the session goes on with what is in memory, or after a restart with what is in
+    /// the store.
+    pub async fn run_durable<N, C, T, R, H>(&mut self, board: &mut Board<N, C, T, R, H>, store: &mut impl crate::Store) -> Ended
+    where
+        N: Network,
+        C: Connector,
+        T: Clock + Clone,
+        R: FnMut() -> u64,
+        H: Hooks,
+    {
+        let clock = board.clock.clone();
+        let mut saving = pin!(crate::store::keep(self.state, store, &clock));
+        let mut running = pin!(self.run(board));
+        poll_fn(|cx| {
+            let _ = saving.as_mut().poll(cx);
+            running.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
 /// What every step between two links needs.
 struct Turn<'t, 'b, T> {
     state: &'t RefCell<State<'b>>,

@@ -16,6 +16,12 @@ pub enum InvalidChannel {
     Inbox(usize),
     /// The transmit buffer is smaller than this: the greeting.
     Transmit(usize),
+    /// The buffer for records is smaller than this: the cursors.
+    #[cfg(feature = "durable")]
+    Record(usize),
+    /// The store could not be read.
+    #[cfg(feature = "durable")]
+    Store(crate::StoreFailed),
 }
 
 impl fmt::Display for InvalidChannel {
@@ -25,6 +31,10 @@ impl fmt::Display for InvalidChannel {
             Self::Config(error) => error.fmt(f),
             Self::Inbox(least) => write!(f, "the receive buffer needs {least} bytes for lines of this length"),
             Self::Transmit(least) => write!(f, "the transmit buffer needs {least} bytes for the greeting"),
+            #[cfg(feature = "durable")]
+            Self::Record(least) => write!(f, "the buffer for records needs {least} bytes for the cursors"),
+            #[cfg(feature = "durable")]
+            Self::Store(error) => error.fmt(f),
         }
     }
 }

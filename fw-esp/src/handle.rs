@@ -109,14 +109,15 @@ impl<'c, 'b> Handle<'c, 'b> {
         self.call(|state| state.delivered(ticket)).await
     }
 
-    /// Queues a message and returns; waits only while the outbox is full.
+    /// Queues a message and returns; waits only while the outbox is full, and on a durable channel until the message is safe.
     ///
-    /// Cancel safe: a dropped call has not queued the message.
+    /// Cancel safe: a dropped call has not queued the message. On a durable channel it may have, and the message is delivered once.
     ///
     /// # Errors
     /// The text cannot be sent, or the channel was closed.
     pub async fn send(&self, text: &str) -> Result<(), WriteError> {
-        self.queue(None, text).await.map(|_| ())
+        self.queue(None, text).await?;
+        self.saved().await
     }
 
     /// Queues a message that takes the place of the last one of the same slot, if that one has never been sent: after a long
@@ -127,7 +128,24 @@ impl<'c, 'b> Handle<'c, 'b> {
     /// # Errors
     /// The text cannot be sent, or the channel was closed.
     pub async fn send_latest(&self, slot: u8, text: &str) -> Result<(), WriteError> {
-        self.queue(Some(slot), text).await.map(|_| ())
+        self.queue(Some(slot), text).await?;
+        self.saved().await
+    }
+
+    /// Returns when what was queued is safe from a loss of power, where there is a store.
+    #[cfg(feature = "durable")]
+    async fn saved(&self) -> Result<(), WriteError> {
+        self.call(|state| match (state.is_outbox_saved(), state.closed) {
+            (true, _) => Poll::Ready(Ok(())),
+            (false, true) => Poll::Ready(Err(WriteError::Closed)),
+            _ => Poll::Pending,
+        })
+        .await
+    }
+
+    #[cfg(not(feature = "durable"))]
+    async fn saved(&self) -> Result<(), WriteError> {
+        Ok(())
     }
 
     /// Queues a message if there is room now.

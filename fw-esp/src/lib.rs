@@ -87,8 +87,8 @@
 //!
 //! # Features
 //!
-//! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server. `embassy-time`,
-//! `nal`: adapters as above. `defmt`: logs links, losses and acknowledgements, and `defmt::Format` on public types.
+//! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server. `durable`:
+//! `Channel::durable` keeps outbox and cursors in a `Store`; `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as above. `defmt`: logs links, losses and acknowledgements, and `defmt::Format` on public types.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -96,17 +96,23 @@
 mod channel;
 mod client;
 mod error;
+#[cfg(feature = "flash")]
+mod flash;
 mod handle;
 mod hooks;
 mod inbox;
 mod link;
 #[cfg(feature = "nal")]
 mod nal;
+#[cfg(feature = "durable")]
+mod store;
 mod transport;
 
 pub use channel::{Buffers, Channel};
 pub use client::{Board, Client, Ended};
 pub use error::{Closed, InvalidChannel, ReadError, WriteError};
+#[cfg(feature = "flash")]
+pub use flash::FlashStore;
 pub use handle::{Handle, Received, Status};
 #[cfg(feature = "classic")]
 pub use holdline_proto::classic::Flavour;
@@ -114,6 +120,8 @@ pub use holdline_proto::{Config, DownReason, Instant, Keeps, OnForgotten, Receip
 pub use hooks::{Heartbeat, Hooks, SoftwareWatchdog};
 #[cfg(feature = "nal")]
 pub use nal::{NalConnector, NalHalf, NalStream};
+#[cfg(feature = "durable")]
+pub use store::{Store, StoreFailed};
 #[cfg(feature = "embassy-time")]
 pub use transport::EmbassyClock;
 pub use transport::{AlwaysUp, Clock, ConnectFailure, Connector, JoinFailed, Network, Stream};
