@@ -354,7 +354,13 @@ impl Site for Fleet {
         if self.devices[target.0].on {
             self.world.suspend(self.devices[target.0].node, suspended);
         }
-        if !suspended && let Some(up) = self.devices[target.0].network.take() {
+        if suspended {
+            return;
+        }
+        // What came due meanwhile is served before anything else is done to it.
+        let now = self.world.now();
+        self.world.run_until(now);
+        if let Some(up) = self.devices[target.0].network.take() {
             self.set_network(target, up);
         }
     }

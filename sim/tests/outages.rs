@@ -457,3 +457,13 @@ fn a_torn_commit_is_there_or_not_and_with_one_record_everything_can_be_gone() {
     let lucky = times.filter(|&at| kept(Remembers::TornInPlace, at)).count();
     assert!((3..20).contains(&lucky), "{lucky} of 40 were written whole");
 }
+
+#[test]
+fn a_device_that_sleeps_until_everything_heals_notices_before_it_is_judged() {
+    let entry = Entry { at_ms: 16_000, when: None, for_ms: 60_000, device: Some(0), outage: Outage::Suspend };
+    let fleet = FleetTable { message_every_ms: 10_000, jitter_ms: 0, ..FleetTable::default() };
+    let story = Scenario { for_ms: 21_000, fleet, outages: vec![entry], ..Scenario::default() };
+    for profile in Profile::ALL {
+        assert_eq!(story.run(profile, 4_146).violations, [""; 0], "{}", profile.name());
+    }
+}
