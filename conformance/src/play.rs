@@ -158,6 +158,7 @@ impl<'p> Player<'p> {
         if !self.started && !matches!(step.verb, Verb::Start(..) | Verb::Let(_) | Verb::Steps(_)) {
             self.start(&self.case.start.clone(), None)?;
         }
+        self.names.insert("now".to_owned(), Value::Number(self.bench.now().into()));
         self.whose = match &step.client {
             Some(client) => Some(String::from_utf8_lossy(&client.fill(&self.names)?).into_owned()),
             None => None,
@@ -203,6 +204,7 @@ impl<'p> Player<'p> {
                 let link = self.link(step)?;
                 self.silence(link, span, *strict, step)
             }
+            Verb::TurnedAway(code) => self.turned_away(code, step),
             Verb::Closed => {
                 let link = self.link(step)?;
                 self.closed(link, step)

@@ -80,6 +80,8 @@ pub enum Verb {
         /// Not even a keepalive.
         strict: bool,
     },
+    /// A newcomer gets no link: no connection, its end, or a refusal with this code.
+    TurnedAway(String),
     /// The subject closes the link.
     Closed,
     /// A client under test does not connect for so long.
@@ -173,6 +175,7 @@ pub(super) struct Written {
     silence: Option<String>,
     closed: Option<String>,
     unconnected: Option<String>,
+    turned_away: Option<String>,
     cut: Option<String>,
     finish: Option<String>,
     hold: Option<String>,
@@ -288,7 +291,8 @@ impl Written {
             w.within = Some(within);
             verbs.push(Verb::Closed);
         }
-        let named: [(Option<String>, OfName); 9] = [
+        let named: [(Option<String>, OfName); 10] = [
+            (w.turned_away.take(), Verb::TurnedAway),
             (w.unconnected.take(), Verb::Unconnected),
             (w.cut.take(), Verb::Cut),
             (w.finish.take(), Verb::Finish),

@@ -4,6 +4,7 @@ use super::{Broken, Player};
 use crate::bench::LinkId;
 use crate::case::{Field, Step};
 use crate::expression::Value;
+use crate::play::link::Link;
 use crate::play::wire::Heard;
 use crate::template::Template;
 
@@ -180,6 +181,18 @@ impl Player<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Player<'_> {
+    /// A newcomer to a server that takes none: it gets no connection, or its end, or before that a refusal with this code.
+    pub(super) fn turned_away(&mut self, code: &str, step: &Step) -> Result<(), Broken> {
+        let (until, _) = self.window(step, "prompt")?;
+        let Some(link) = self.bench.open(until)? else { return Ok(()) };
+        self.links.push(Link::new(link, "newcomer", self.keepalive_ms(), self.bench.now()));
+        self.greeting(link, &Template::read("")?)?;
+        let refusal = Template::read(&format!("HOLD/1 no code={code}{{:text}}"))?;
+        self.closed(link, &Step { skipping: vec![refusal], ..step.clone() })
     }
 }
 

@@ -38,7 +38,7 @@ impl Player<'_> {
     }
 
     /// How often the suite says something: often enough for every profile's silence limit.
-    fn keepalive_ms(&self) -> u64 {
+    pub(super) fn keepalive_ms(&self) -> u64 {
         self.timeout() / 4
     }
 
