@@ -150,10 +150,17 @@ async fn played(mut premises: Premises, story: &Scenario) -> Outcome {
     judged_until(&premises, at(story.for_ms)).await;
     premises.heal();
     let patience = Instant::now() + Duration::from_millis(story.settle_ms().into());
-    while Instant::now() < patience && !premises.lines().all(|line| line.lock().is_at_rest()) {
-        judged_until(&premises, Instant::now() + Duration::from_secs(1)).await;
+    // A link that is dead and not known to be looks like rest, and its successor may be a backoff away.
+    let at_rest = || premises.lines().all(|line| line.lock().is_at_rest());
+    loop {
+        while Instant::now() < patience && !at_rest() {
+            judged_until(&premises, Instant::now() + Duration::from_secs(1)).await;
+        }
+        judged_until(&premises, Instant::now() + AFTERWARDS).await;
+        if at_rest() || Instant::now() >= patience {
+            break;
+        }
     }
-    judged_until(&premises, Instant::now() + AFTERWARDS).await;
     outcome(&premises)
 }
 
