@@ -6,6 +6,7 @@ mod list;
 mod proxy;
 mod run;
 mod swarm;
+mod table;
 
 use clap::{Subcommand, ValueEnum};
 use holdline_sim::actor::Profile;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Swarm(swarm::Swarm),
     /// Measures how fast the simulator is, beside what it ought to be.
     Bench(bench::Bench),
+    /// What SPEC.md says was seen lost, repeated and reordered, from runs.
+    Table(table::Table),
     /// Stands between real programs on TCP and does the same to them; answers Toxiproxy's HTTP API.
     Proxy(proxy::Proxy),
 }
@@ -45,6 +48,7 @@ impl Command {
             Self::Compare(compare) => compare.run(),
             Self::Swarm(swarm) => swarm.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Table(table) => table.run(),
             Self::Proxy(proxy) => proxy.run(),
         }
     }

@@ -26,6 +26,7 @@ mod defect;
 #[doc(hidden)]
 pub mod defect;
 pub mod fleet;
+pub mod guarantees;
 pub mod ledger;
 pub mod library;
 pub mod live;
