@@ -10,7 +10,10 @@ mod table;
 
 use clap::{Subcommand, ValueEnum};
 use holdline_sim::actor::Profile;
+#[cfg(feature = "defects")]
+use holdline_sim::fleet::Fleet;
 use holdline_sim::fleet::Outcome;
+use holdline_sim::picture;
 use holdline_sim::scenario::Scenario;
 use std::error::Error;
 use std::path::Path;
@@ -79,14 +82,37 @@ impl From<Wire> for Profile {
 /// What a test can make of the runs.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct Hook {
-    /// Lets every actor do something wrong, to see that it is found.
-    #[arg(long, hide = true)]
+    /// Lets every endpoint do something wrong, to see that it is found.
+    #[cfg(feature = "defects")]
+    #[arg(long, hide = true, value_parser = ["given-twice", "timers-ignored", "accepted-on-receipt"])]
     defect: Option<String>,
 }
 
+#[cfg(not(feature = "defects"))]
 impl Hook {
     fn run(&self, story: &Scenario, profile: Profile, seed: u64) -> Outcome {
         story.run(profile, seed)
+    }
+
+    fn flag(&self) -> String {
+        String::new()
+    }
+}
+
+#[cfg(feature = "defects")]
+impl Hook {
+    fn run(&self, story: &Scenario, profile: Profile, seed: u64) -> Outcome {
+        use holdline_sim::defect::Defect;
+        let defect = match self.defect.as_deref() {
+            None => return story.run(profile, seed),
+            Some("timers-ignored") => Defect::TimersIgnored,
+            Some("accepted-on-receipt") => Defect::AcceptedOnReceipt,
+            Some(_) => Defect::GivenTwice,
+        };
+        let story = story.drawn(seed);
+        let mut fleet = Fleet::with_defect(story.setup(profile), seed, Some(defect));
+        story.play(&mut fleet);
+        fleet.outcome(true)
     }
 
     fn flag(&self) -> String {
@@ -94,20 +120,21 @@ impl Hook {
     }
 }
 
-const HEADER: &str = "profile         sent  delivered   lost  repeated  reordered  links  longest pause  bytes/message";
+const HEADER: &str =
+    "profile         sent  delivered   lost  repeated  reordered   noticed p50 / max   recovered p50 / max  bytes/message";
 
 fn row(name: &str, outcome: &Outcome) -> String {
     let account = outcome.account;
+    let noticed = picture::spread([&outcome.device_noticed_ms[..], &outcome.server_noticed_ms].concat());
+    let recovered = picture::spread(outcome.recovered_ms.clone());
     format!(
-        "{name:<13} {:>6} {:>10} {:>6} {:>9} {:>10} {:>6} {:>12.1} s {:>14.1}",
+        "{name:<13} {:>6} {:>10} {:>6} {:>9} {:>10} {noticed:>19} {recovered:>21} {:>14.1}",
         account.sent,
         account.delivered,
         account.lost,
         account.repeated,
         account.reordered,
-        outcome.links,
-        outcome.longest_pause_ms as f64 / 1_000.0,
-        outcome.bytes as f64 / account.sent.max(1) as f64,
+        outcome.bytes_per_message(),
     )
 }
 

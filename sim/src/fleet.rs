@@ -127,6 +127,14 @@ pub struct Outcome {
     pub hash: u64,
 }
 
+impl Outcome {
+    /// Bytes on the wire for each message of any delivery that was sent.
+    pub fn bytes_per_message(&self) -> f64 {
+        let sent = self.account.sent + self.latest.sent + self.best_effort.sent;
+        self.bytes as f64 / sent.max(1) as f64
+    }
+}
+
 impl Fleet {
     /// A fleet that starts now, with everything random in it from `seed`.
     pub fn new(setup: FleetSetup, seed: u64) -> Self {

@@ -2,6 +2,7 @@
 
 use crate::actor::Profile;
 use crate::fleet::Fleet;
+use crate::ledger::Delivery;
 use crate::outage::{Site, Target};
 use crate::scenario::Scenario;
 use crate::swarm;
@@ -20,6 +21,7 @@ for_ms = 30000
 [fleet]
 devices = 2
 message_every_ms = 400
+deliveries = ["reliable"]
 
 [[random]]
 count = [2, 5]
@@ -148,8 +150,8 @@ fn note(seen: &mut Fates, fleet: &Fleet) {
     for target in (0..fleet.devices()).map(Target) {
         let accounts = fleet.accounts(target);
         for ledger in [&accounts.up, &accounts.down] {
-            let account = ledger.account();
-            let holes = ledger.violations(true);
+            let account = ledger.account(Delivery::Reliable);
+            let holes = ledger.holes(true);
             let any = |words: &[&str]| holes.iter().any(|hole| words.iter().any(|word| hole.contains(word)));
             let found = [
                 (account.lost > 0, any(&["was lost", "never accepted"])),

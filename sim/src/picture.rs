@@ -7,7 +7,7 @@ mod pcap;
 mod plot;
 
 pub use frames::{Frame, Kind};
-pub use plot::{Column, svg};
+pub use plot::{Column, spread, svg};
 
 use crate::actor::Profile;
 use crate::fleet::Outcome;

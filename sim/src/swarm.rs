@@ -15,8 +15,10 @@ pub struct Total {
     pub runs: u64,
     /// All accounts added up; the longest pause of all, and every time that was taken, in rising order.
     pub outcome: Outcome,
-    /// The seeds of the runs that broke the guarantee, in order.
+    /// The seeds of the runs that broke a promise of their profile, in order.
     pub broken: Vec<u64>,
+    /// The seeds of the runs in which something was lost, repeated or reordered although nobody forgot anything, in order.
+    pub holed: Vec<u64>,
 }
 
 /// Plays a run for each seed on all cores. `progress` is told how many are done, of how many, after each; when it breaks off, no further
@@ -52,7 +54,11 @@ pub fn play(
     });
     let mut total = total.into_inner().unwrap_or_default();
     total.broken.sort_unstable();
-    total.outcome.pauses_ms.sort_unstable();
+    total.holed.sort_unstable();
+    let sums = &mut total.outcome;
+    for times in [&mut sums.pauses_ms, &mut sums.device_noticed_ms, &mut sums.server_noticed_ms, &mut sums.recovered_ms] {
+        times.sort_unstable();
+    }
     total
 }
 
@@ -61,14 +67,22 @@ impl Total {
         self.runs += 1;
         let sum = &mut self.outcome;
         sum.account += outcome.account;
+        sum.latest += outcome.latest;
+        sum.best_effort += outcome.best_effort;
         sum.links += outcome.links;
         sum.bytes += outcome.bytes;
         sum.longest_pause_ms = sum.longest_pause_ms.max(outcome.longest_pause_ms);
         sum.pauses_ms.extend(outcome.pauses_ms);
+        sum.device_noticed_ms.extend(outcome.device_noticed_ms);
+        sum.server_noticed_ms.extend(outcome.server_noticed_ms);
+        sum.recovered_ms.extend(outcome.recovered_ms);
         // The order in which runs end must not matter, nor two runs that are the same hide each other.
         sum.hash = sum.hash.wrapping_add(crate::rng::SplitMix64::from_seed(outcome.hash ^ seed).next_u64());
         if !outcome.violations.is_empty() {
             self.broken.push(seed);
+        }
+        if !outcome.holes.is_empty() {
+            self.holed.push(seed);
         }
     }
 }

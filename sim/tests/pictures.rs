@@ -1,10 +1,10 @@
 //! What a run leaves behind for people and machines: the page, the lines of JSON, the capture file, the plot.
 
 use holdline_sim::actor::Profile;
-use holdline_sim::fleet::Outcome;
 use holdline_sim::library;
 use holdline_sim::picture::{Column, Kind, Recording, svg};
 use holdline_sim::scenario::Scenario;
+use holdline_sim::swarm::Total;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -195,12 +195,13 @@ fn sum(header: &[u8]) -> u32 {
 #[test]
 fn the_plot_names_every_profile_and_says_none_where_there_is_none() {
     let column = |name: &str, lost, pauses_ms: &[u64]| {
-        let mut total = Outcome::default();
-        (total.account.sent, total.account.lost) = (1_000, lost);
-        Column { name: name.into(), total, pauses_ms: pauses_ms.to_vec() }
+        let mut total = Total::default();
+        (total.outcome.account.sent, total.outcome.account.lost) = (1_000, lost);
+        total.outcome.recovered_ms = pauses_ms.to_vec();
+        Column { name: name.into(), total }
     };
     let drawn = svg("half-open-server", 10, &[column("native", 0, &[40, 1_000]), column("classic-2020", 12, &[])]);
-    for text in [">native<", ">classic-2020<", ">12.0<", ">none<", "median 1.0 s", ">no pauses<"] {
+    for text in [">native<", ">classic-2020<", ">12.0<", ">none<", "median 1.0 s", "longest 1.0 s", ">none<"] {
         assert!(drawn.contains(text), "{text}");
     }
     assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"));

@@ -6,7 +6,6 @@ use holdline_sim::swarm::{self, Progress};
 use holdline_sim::{library, picture};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
@@ -24,25 +23,15 @@ impl Compare {
     pub(crate) fn run(self) -> Ended {
         let story = library::load(&self.story)?;
         let seeds = self.seeds;
-        println!("{}\n\n{seeds} seeds each:\n\n{HEADER}  runs in which the guarantee broke", story.about.trim());
+        println!("{}\n\n{seeds} seeds each:\n\n{HEADER}  runs with holes", story.about.trim());
         let mut columns = Vec::new();
         for profile in Profile::ALL {
-            let pauses = Mutex::new(Vec::new());
-            let play = |seed| {
-                let outcome = story.run(profile, seed);
-                if let Ok(mut pauses) = pauses.lock() {
-                    pauses.extend(&outcome.pauses_ms);
-                }
-                outcome
-            };
-            let total = {
-                let progress = Progress::new(profile.name(), None);
-                swarm::play(0..seeds, play, |done, count| progress.tell(done, count))
-            };
-            println!("{} {:>6}", row(profile.name(), &total.outcome), total.broken.len());
-            let pauses_ms = pauses.into_inner().unwrap_or_default();
-            columns.push(picture::Column { name: profile.name().to_owned(), total: total.outcome, pauses_ms });
+            let progress = Progress::new(profile.name(), None);
+            let total = swarm::play(0..seeds, |seed| story.run(profile, seed), |done, count| progress.tell(done, count));
+            println!("{} {:>16}", row(profile.name(), &total.outcome), total.holed.len());
+            columns.push(picture::Column { name: profile.name().to_owned(), total });
         }
+        println!("\nA hole: something was lost, repeated or reordered although nobody forgot anything.");
         if let Some(file) = &self.svg {
             write(file, picture::svg(&story.name, seeds, &columns).as_bytes())?;
         }

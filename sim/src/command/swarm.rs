@@ -34,6 +34,9 @@ pub(crate) struct Swarm {
     hook: Hook,
 }
 
+/// Runs in which a classic wire shows its holes.
+const MANY: u64 = 1_000;
+
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Wires {
     /// Holdline's own.
@@ -80,27 +83,50 @@ impl Swarm {
         };
         let to = self.from.checked_add(seeds).ok_or("there are no seeds above 18446744073709551615")?;
         let began = Progress::new("", self.budget);
+<<<<<<< HEAD
         println!("{HEADER}");
         let (mut outages, mut good, mut hash) = (0, true, 0_u64);
+=======
+        println!("{HEADER}  runs with holes");
+        let (mut outages, mut good, mut holed) = (0, true, Vec::new());
+>>>>>>> 80685da (Compare profiles by how soon they notice and recover, and count the runs with holes)
         for &profile in &profiles {
             let left = self.budget.map(|budget| budget.saturating_sub(began.spent()));
             let progress = Progress::new(profile.name(), left);
             let play = |seed| self.hook.run(&Scenario::random(seed), profile, seed);
             let total = swarm::play(self.from..to, play, |done, count| progress.tell(done, count));
+<<<<<<< HEAD
             println!("{}", row(profile.name(), &total.outcome));
             hash = hash.rotate_left(1) ^ total.outcome.hash;
+=======
+            println!("{} {:>16}", row(profile.name(), &total.outcome), total.holed.len());
+>>>>>>> 80685da (Compare profiles by how soon they notice and recover, and count the runs with holes)
             outages += (self.from..self.from + total.runs).map(|seed| Scenario::random(seed).link_outages()).sum::<u64>();
             if total.runs < seeds {
                 println!("The time was up after {} of {seeds} runs.", total.runs);
                 good = false;
             }
             good &= self.judge(profile, &total)?;
+            holed.push((profile, total.holed.len()));
         }
+<<<<<<< HEAD
         println!("\n{outages} link outages in {} runs, trace {hash:016x}.", seeds * profiles.len() as u64);
+=======
+        println!("\n{outages} link outages in {} runs.", seeds * profiles.len() as u64);
+        if let Some((profile, _)) = holed.iter().find(|(profile, holes)| *profile != Profile::Native && *holes == 0)
+            && seeds >= MANY
+        {
+            println!(
+                "In {} not one of the losses was found that its wire is known for: something is wrong here.",
+                profile.name()
+            );
+            good = false;
+        }
+>>>>>>> 80685da (Compare profiles by how soon they notice and recover, and count the runs with holes)
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Says what broke, as small as it can be made; whether it is as it should be.
+    /// Says what broke, as small as it can be made; whether nothing did.
     fn judge(&self, profile: Profile, total: &Total) -> Result<bool, String> {
         let Some(&seed) = total.broken.first() else { return Ok(true) };
         println!("\n{} of {} runs broke a promise, the first with seed {seed}.", total.broken.len(), total.runs);
@@ -115,7 +141,7 @@ impl Swarm {
         println!("{}", story.to_toml());
         let _ = verdict(&outcome);
         self.tell_how_to_replay(&story, profile)?;
-        Ok(profile != Profile::Native)
+        Ok(false)
     }
 
     fn tell_how_to_replay(&self, story: &Scenario, profile: Profile) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Profiles side by side, as an SVG file.
 
-use crate::fleet::Outcome;
+use crate::swarm::Total;
 use std::fmt::Write;
 
 /// What one profile did in all runs of a comparison.
@@ -9,9 +9,7 @@ pub struct Column {
     /// Its name.
     pub name: String,
     /// All runs together.
-    pub total: Outcome,
-    /// Every pause between two links, in milliseconds, in any order.
-    pub pauses_ms: Vec<u64>,
+    pub total: Total,
 }
 
 const STYLE: &str = "<style>
@@ -30,7 +28,8 @@ const BAR: f64 = 250.0;
 pub fn svg(story: &str, seeds: u64, columns: &[Column]) -> String {
     let rows = columns.len() as f64;
     let panel = 52.0 + 26.0 * rows;
-    let height = 70.0 + 2.0 * panel + 70.0 + 54.0 * rows + 40.0;
+    let times_height = 70.0 + 54.0 * rows;
+    let height = 78.0 + 2.0 * panel + 12.0 + 2.0 * times_height + 12.0;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n\
          <title>{0}, {seeds} seeds</title>\n{STYLE}\n<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
@@ -38,18 +37,22 @@ pub fn svg(story: &str, seeds: u64, columns: &[Column]) -> String {
         escaped(story)
     );
     let thousandth = |count: u64, of: u64| count as f64 * 1_000.0 / of.max(1) as f64;
-    type Figure<'f> = (&'f str, &'f dyn Fn(&Outcome) -> f64, bool);
+    type Figure<'f> = (&'f str, &'f dyn Fn(&Total) -> f64, bool);
     let figures: [Figure<'_>; 4] = [
-        ("lost, of 1000 sent", &|total| thousandth(total.account.lost, total.account.sent), true),
-        ("repeated, of 1000 sent", &|total| thousandth(total.account.repeated, total.account.sent), true),
-        ("reordered, of 1000 sent", &|total| thousandth(total.account.reordered, total.account.sent), true),
-        ("bytes on the wire for each message", &|total| total.bytes as f64 / total.account.sent.max(1) as f64, false),
+        ("lost, of 1000 sent", &|total| thousandth(total.outcome.account.lost, total.outcome.account.sent), true),
+        ("repeated, of 1000 sent", &|total| thousandth(total.outcome.account.repeated, total.outcome.account.sent), true),
+        ("reordered, of 1000 sent", &|total| thousandth(total.outcome.account.reordered, total.outcome.account.sent), true),
+        ("bytes on the wire for each message", &|total| total.outcome.bytes_per_message(), false),
     ];
     for (index, (title, figure, zero_is_good)) in figures.into_iter().enumerate() {
         let (left, top) = ((index % 2) as f64 * 480.0, 78.0 + (index / 2) as f64 * panel);
         bars(&mut out, left, top, title, columns, figure, zero_is_good);
     }
-    pauses(&mut out, 78.0 + 2.0 * panel + 12.0, columns);
+    let top = 78.0 + 2.0 * panel + 12.0;
+    let noticed = |total: &Total| [&total.outcome.device_noticed_ms[..], &total.outcome.server_noticed_ms].concat();
+    times(&mut out, top, "time to notice: from the loss of a link to its end at the device, and at the server", columns, noticed);
+    let recovered = |total: &Total| total.outcome.recovered_ms.clone();
+    times(&mut out, top + times_height, "time to recover: from the end of an outage to the next link", columns, recovered);
     out.push_str("</svg>\n");
     out
 }
@@ -60,7 +63,7 @@ fn escaped(text: &str) -> String {
 
 // Writing to a string cannot fail: so the results are not looked at.
 
-fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], figure: &dyn Fn(&Outcome) -> f64, good: bool) {
+fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], figure: &dyn Fn(&Total) -> f64, good: bool) {
     let most = columns.iter().map(|column| figure(&column.total)).fold(0.0, f64::max);
     let _ = writeln!(out, "<text class=\"t\" x=\"{}\" y=\"{}\">{title}</text>", left + 24.0, top + 14.0);
     for (row, column) in columns.iter().enumerate() {
@@ -90,16 +93,12 @@ fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], 
 const AXIS: (f64, f64) = (10.0, 100_000.0);
 const BINS: usize = 96;
 
-/// How long it took to recover: a distribution for each profile on one logarithmic axis, with median and 99th percentile.
-fn pauses(out: &mut String, top: f64, columns: &[Column]) {
+/// How long something took: a distribution for each profile on one logarithmic axis, with median and longest.
+fn times(out: &mut String, top: f64, title: &str, columns: &[Column], list: impl Fn(&Total) -> Vec<u64>) {
     let (from, wide) = (LEFT, f64::from(WIDTH) - LEFT - 190.0);
     let place = |ms: f64| ((ms.clamp(AXIS.0, AXIS.1) / AXIS.0).log10() / (AXIS.1 / AXIS.0).log10()).clamp(0.0, 1.0);
     let bottom = top + 30.0 + 54.0 * columns.len() as f64;
-    let _ = writeln!(
-        out,
-        "<text class=\"t\" x=\"24\" y=\"{:.1}\">time to recover: from the loss of a link to the next</text>",
-        top + 14.0
-    );
+    let _ = writeln!(out, "<text class=\"t\" x=\"24\" y=\"{:.1}\">{title}</text>", top + 14.0);
     for (ms, said) in [(10.0, "10 ms"), (100.0, "100 ms"), (1e3, "1 s"), (1e4, "10 s"), (1e5, "100 s")] {
         let x = from + place(ms) * wide;
         let _ = writeln!(
@@ -112,7 +111,9 @@ fn pauses(out: &mut String, top: f64, columns: &[Column]) {
     for (row, column) in columns.iter().enumerate() {
         let base = top + 30.0 + 54.0 * (row + 1) as f64 - 8.0;
         let mut bins = [0u32; BINS];
-        for &pause in &column.pauses_ms {
+        let mut sorted = list(&column.total);
+        sorted.sort_unstable();
+        for &pause in &sorted {
             bins[((place(pause as f64) * BINS as f64) as usize).min(BINS - 1)] += 1;
         }
         let most = f64::from(bins.iter().copied().max().unwrap_or(0).max(1));
@@ -129,9 +130,7 @@ fn pauses(out: &mut String, top: f64, columns: &[Column]) {
                 step - 0.8
             );
         }
-        let mut sorted = column.pauses_ms.clone();
-        sorted.sort_unstable();
-        let said = match (sorted.get(sorted.len() / 2), sorted.get(sorted.len() * 99 / 100)) {
+        let said = match (sorted.get(sorted.len() / 2), sorted.last()) {
             (Some(&half), Some(&most)) => {
                 let x = from + place(half as f64) * wide;
                 let _ = writeln!(
@@ -139,14 +138,23 @@ fn pauses(out: &mut String, top: f64, columns: &[Column]) {
                     "<line class=\"w\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{base:.1}\" stroke-width=\"2\"/>",
                     base - 44.0
                 );
-                [format!("median {}", seconds(half)), format!("99 % {}", seconds(most))]
+                [format!("median {}", seconds(half)), format!("longest {}", seconds(most))]
             }
-            _ => ["no pauses".to_owned(), String::new()],
+            _ => ["none".to_owned(), String::new()],
         };
         for (line, said) in said.iter().enumerate() {
             let y = base - 20.0 + 16.0 * line as f64;
             let _ = writeln!(out, "<text class=\"s\" x=\"{:.1}\" y=\"{y:.1}\">{said}</text>", from + wide + 16.0);
         }
+    }
+}
+
+/// Median and longest of some times in milliseconds, as `1.8 s / 2.2 s`; a dash if there are none.
+pub fn spread(mut times_ms: Vec<u64>) -> String {
+    times_ms.sort_unstable();
+    match (times_ms.get(times_ms.len() / 2), times_ms.last()) {
+        (Some(&half), Some(&longest)) => format!("{} / {}", seconds(half), seconds(longest)),
+        _ => "-".to_owned(),
     }
 }
 
