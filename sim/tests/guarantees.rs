@@ -1,0 +1,17 @@
+//! SPEC.md says what runs show.
+
+use holdline_sim::guarantees;
+
+#[test]
+fn the_table_of_the_specification_is_what_runs_show() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../SPEC.md");
+    let text = std::fs::read_to_string(file).expect("SPEC.md is there");
+    let table = guarantees::table();
+    let new = guarantees::insert(&text, &table).expect("the marks are there");
+    assert!(new == text, "put this into SPEC.md with `holdline-sim table --write SPEC.md`:\n{table}");
+    // Native's column holds what 12.1 says.
+    let native: Vec<_> = table.lines().filter_map(|line| line.split(" | ").nth(2)).collect();
+    assert!(native.len() > 10 && !native.contains(&"happens"), "{table}");
+    // And the runs are no calm ones.
+    assert!(table.contains("| happens |"), "{table}");
+}
