@@ -24,7 +24,7 @@ pub struct Terms {
 }
 
 /// What a subject may send in one case.
-const BYTES_MAX: usize = 16 << 20;
+const BYTES_MAX: usize = 4 << 20;
 /// How long a case may take, in its own time, beyond what any case needs.
 const CASE_MAX_MS: u64 = 30 * 60 * 1000;
 
