@@ -1,7 +1,17 @@
-//! Every case has an id of its own.
+//! Every requirement has a case, or a reason why it has none; every case has an id of its own.
 
-use holdline_conformance::{Case, Specification, all_cases, specification};
+use holdline_conformance::report::{Citations, Coverage};
+use holdline_conformance::{Case, Specification, all_cases, case_exemptions, specification};
 use std::collections::BTreeSet;
+
+#[test]
+fn every_requirement_has_a_case_or_a_reason() {
+    let (specification, cases) = library();
+    let exemptions = case_exemptions().expect("the list is of the form");
+    let coverage = Coverage::of(&specification, &cases, &Citations::default(), &exemptions);
+    let gaps = coverage.gaps();
+    assert!(gaps.is_empty(), "{}", gaps.join("\n"));
+}
 
 #[test]
 fn an_id_is_given_once() {

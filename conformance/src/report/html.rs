@@ -37,12 +37,7 @@ pub fn page(title: &str, coverage: &Coverage, run: Option<(&[Done], &Claims)>) -
     }
     body.push_str(TOOLS);
     body.push_str("<main>");
-    let mut section = String::new();
     for row in &coverage.rows {
-        let chapter = row.section.clone();
-        if chapter != section {
-            section = chapter;
-        }
         let mut verdicts: Vec<&str> = Vec::new();
         for family in row.cases.keys() {
             verdicts.extend(by_family.get(family.as_str()).into_iter().flatten().map(|one| one.outcome.verdict.word()));
@@ -54,13 +49,13 @@ pub fn page(title: &str, coverage: &Coverage, run: Option<(&[Done], &Claims)>) -
             "<details class=\"req {state}\" data-level=\"{level}\" data-state=\"{state}\" id=\"{id}\"><summary><b>{id}</b> \
              <i>{level}</i> <span>{what}</span> <em>{mark}</em></summary>",
             id = row.id,
-            what = escape(&row.what),
+            what = markdown(&row.what),
             mark = mark(&verdicts, row.cases.values().sum(), state),
         );
         let _ = write!(
             body,
             "<blockquote>{}</blockquote><p class=at>{} · section {}</p>",
-            escape(&row.text),
+            markdown(&row.text),
             format_args!("<a href=\"{SPEC}\">SPEC.md</a>"),
             escape(&row.section)
         );
@@ -87,6 +82,12 @@ pub fn page(title: &str, coverage: &Coverage, run: Option<(&[Done], &Claims)>) -
          <title>{}</title><style>{STYLE}</style><body>{body}<script>{SCRIPT}</script>",
         escape(title)
     )
+}
+
+/// As much of Markdown as the requirements use: code.
+fn markdown(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { format!("<code>{}</code>", escape(part)) } else { escape(part) }).collect()
 }
 
 const TOOLS: &str = "<form id=tools><input id=find type=search placeholder=\"search: HL-0042, ack, framing-003 …\" autofocus>\
