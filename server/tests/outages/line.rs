@@ -64,6 +64,9 @@ impl Line {
     /// Sends the next numbered message, if there is room for it.
     pub(crate) fn send<R: Role>(&self, way: Way, from: &Connection<R>) {
         let mut state = self.lock();
+        if !state.has_power(way == Way::Up) {
+            return;
+        }
         let length = state.length;
         let now = state.net.now();
         let ledger = state.ledger(way);
@@ -77,6 +80,9 @@ impl Line {
     /// Takes a message that an application was given.
     pub(crate) fn receive(&self, way: Way, received: &str) {
         let mut state = self.lock();
+        if !state.has_power(way == Way::Down) {
+            return;
+        }
         state.judge();
         let number = received.split(' ').next().and_then(|number| number.parse().ok());
         match number.filter(|&number| text(number, state.length) == received) {
@@ -160,6 +166,11 @@ impl State {
     pub(crate) fn contest(&mut self, contested: bool) {
         self.accounts.up.contest(contested);
         self.accounts.down.contest(contested);
+    }
+
+    /// Whether an end, the device's or the server's, is there. A task of one that has just been stopped may have been woken before.
+    fn has_power(&self, of_device: bool) -> bool {
+        if of_device { self.device.is_some() } else { self.server.is_some() }
     }
 
     pub(crate) fn is_up(&self) -> bool {
