@@ -204,6 +204,7 @@ impl<'p> Player<'p> {
                 let link = self.link(step)?;
                 self.silence(link, span, *strict, step)
             }
+            Verb::HelloAgain(name) => self.hello_again(name, step),
             Verb::TurnedAway(code) => self.turned_away(code, step),
             Verb::Closed => {
                 let link = self.link(step)?;

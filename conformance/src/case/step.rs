@@ -80,6 +80,8 @@ pub enum Verb {
         /// Not even a keepalive.
         strict: bool,
     },
+    /// A client says hello again: on the same stream, or on a new one behind the end of this. The link gets a new name.
+    HelloAgain(String),
     /// A newcomer gets no link: no connection, its end, or a refusal with this code.
     TurnedAway(String),
     /// The subject closes the link.
@@ -176,6 +178,7 @@ pub(super) struct Written {
     closed: Option<String>,
     unconnected: Option<String>,
     turned_away: Option<String>,
+    hello_again: Option<String>,
     cut: Option<String>,
     finish: Option<String>,
     hold: Option<String>,
@@ -291,7 +294,8 @@ impl Written {
             w.within = Some(within);
             verbs.push(Verb::Closed);
         }
-        let named: [(Option<String>, OfName); 10] = [
+        let named: [(Option<String>, OfName); 11] = [
+            (w.hello_again.take(), Verb::HelloAgain),
             (w.turned_away.take(), Verb::TurnedAway),
             (w.unconnected.take(), Verb::Unconnected),
             (w.cut.take(), Verb::Cut),

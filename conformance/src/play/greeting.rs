@@ -185,6 +185,34 @@ impl Player<'_> {
 }
 
 impl Player<'_> {
+    /// On a checked stream a client may say hello again where it is, or connect anew (HL-0101).
+    pub(super) fn hello_again(&mut self, name: &str, step: &Step) -> Result<(), Broken> {
+        let link = self.link(step)?;
+        let (until, earliest) = self.window(step, "prompt")?;
+        let plain = Step { within: None, not_before: None, ..step.clone() };
+        let at = match self.line(link, until, &step.skipping, false)? {
+            Some(heard) => {
+                self.read_greeting(&heard)?;
+                self.find(link).into_iter().for_each(|link| {
+                    link.is_greeted = false;
+                    name.clone_into(&mut link.name);
+                });
+                heard.at
+            }
+            None => {
+                let Some(at) = self.find(link).and_then(|link| link.ended) else {
+                    return Err("the client was to say hello again, and did not in time".to_owned().into());
+                };
+                self.connect(name, &plain)?;
+                let link = self.named(name)?;
+                self.expect_greeting(link, &[], &plain)?;
+                at
+            }
+        };
+        self.mark = self.mark.max(at);
+        if at < earliest { Err("the client says hello again too early".to_owned().into()) } else { Ok(()) }
+    }
+
     /// A newcomer to a server that takes none: it gets no connection, or its end, or before that a refusal with this code.
     pub(super) fn turned_away(&mut self, code: &str, step: &Step) -> Result<(), Broken> {
         let (until, _) = self.window(step, "prompt")?;
