@@ -149,6 +149,17 @@ fn a_count_that_is_not_reached_is_no_outage() {
     assert_eq!(story.run(Profile::Native, 1).hash, quiet.run(Profile::Native, 1).hash);
 }
 
+#[test]
+fn an_outage_that_lasts_no_time_is_over_at_once() {
+    let story = |outage: &str| format!("{HEAD}[fleet]\nlatency_ms = 5\n[[outage]]\nat_ms = 4000\n{outage}");
+    let late = Scenario::parse(&story("do = 'bufferbloat'\nlatency_ms = 1500")).expect("a story");
+    let slow = late.run(Profile::Native, 1);
+    let quiet = Scenario { outages: Vec::new(), ..late }.run(Profile::Native, 1);
+    assert_eq!((slow.links, slow.account), (quiet.links, quiet.account));
+    let off = Scenario::parse(&story("do = 'server-stop'")).expect("a story").run(Profile::Native, 1);
+    assert_eq!(off.links, 2, "it is there again long before everything heals: {off:?}");
+}
+
 const RANDOM: &str = "[fleet]\ndevices = 3\n[random]\ncount = [2, 6]\nat_ms = [1000, 8000]\nfor_ms = [50, 900]\ndevice = [0, 2]\n\
     do = 'black-hole'\nthen = ['resume', 'never']\n[[random]]\nat_ms = 500\ndo = ['roam', 'cut']";
 

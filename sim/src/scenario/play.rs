@@ -94,7 +94,12 @@ impl Scenario {
             site.note(index as u32, (!entry.outage.is_servers()).then_some(target), begins);
             if begins {
                 entry.outage.begin(site, target, entry.for_ms);
-            } else {
+            }
+            // One that lasts no time is over at once.
+            if begins && entry.for_ms == 0 {
+                site.note(index as u32, (!entry.outage.is_servers()).then_some(target), false);
+            }
+            if !begins || entry.for_ms == 0 {
                 entry.outage.end(site, target);
             }
         }
@@ -149,7 +154,11 @@ impl<'s> Script<'s> {
     }
 
     fn ends(&mut self, index: usize, begins_ms: u32) {
-        let over = begins_ms.saturating_add(self.story.outages[index].for_ms);
+        let for_ms = self.story.outages[index].for_ms;
+        if for_ms == 0 {
+            return;
+        }
+        let over = begins_ms.saturating_add(for_ms);
         self.timed.insert(Step { at_ms: over.min(self.story.for_ms.max(begins_ms)), what: Happens::Ends(index) });
     }
 
