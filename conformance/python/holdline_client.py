@@ -387,9 +387,11 @@ class Session:
         first, moved = self.acked + 1, False
         taken = peer["seen"] + (peer["held"] or 0)
         if peer["peer"] == self.epoch:
+            late = self.contact_boot == peer["boot"]
             self.contacted, self.contact_boot = True, peer["boot"]  # HL-0160
             if peer["seen"] < self.acked:
-                self.event("Lost", {"from": peer["seen"] + 1, "to": self.acked, "direction": "out"})
+                # HL-0065: what the same boot says less of was said before.
+                late or self.event("Lost", {"from": peer["seen"] + 1, "to": self.acked, "direction": "out"})
             elif taken > self.high or self._differs(peer["sum"], taken):
                 self._start_over()
                 moved = True

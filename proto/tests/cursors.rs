@@ -20,6 +20,7 @@ on_both_sides!(
     an_absent_sum_is_not_verified,
     a_sum_of_messages_before_the_base_is_not_verified,
     a_sender_whose_peer_lost_acked_messages_reports_them,
+    a_greeting_that_comes_late_is_no_loss,
     a_forgotten_sender_sends_again_by_default,
     a_forgotten_sender_of_another_epoch_sends_again_as_well,
     a_forgotten_sender_that_skips_drops_what_was_on_a_wire,
@@ -222,7 +223,7 @@ fn an_absent_sum_is_not_verified<R: Greets>() {
 fn a_sum_of_messages_before_the_base_is_not_verified<R: Greets>() {
     let snapshot = Snapshot { acked_sum: Some(stream_sum(&["one", "two"])), ..two_acked() };
     let mut lone = Lone::<R>::restored(durable(), snapshot, &["three"]);
-    lone.meet("peer=101 seen=1 sum=12345");
+    lone.meet("boot=2 peer=101 seen=1 sum=12345");
     assert_eq!(reports(&mut lone), [Event::LostOutgoing { from: 2, to: 2 }]);
 }
 
@@ -230,10 +231,19 @@ fn a_sum_of_messages_before_the_base_is_not_verified<R: Greets>() {
 fn a_sender_whose_peer_lost_acked_messages_reports_them<R: Greets>() {
     let snapshot = Snapshot { acked: 6, ..two_acked() };
     let mut lone = Lone::<R>::restored(T(), snapshot, &["seven"]);
-    lone.meet("peer=101 seen=3");
+    lone.meet("boot=2 peer=101 seen=3");
     assert_eq!(reports(&mut lone), [Event::LostOutgoing { from: 4, to: 6 }]);
     assert_eq!(frames(&mut lone), ["M7 seven"]);
     assert_eq!(field(&lone.greeting, "base"), Some("6"));
+}
+
+// HL-0065: the same boot has forgotten nothing, so what it says less of was said before.
+fn a_greeting_that_comes_late_is_no_loss<R: Greets>() {
+    let snapshot = Snapshot { acked: 6, ..two_acked() };
+    let mut lone = Lone::<R>::restored(T(), snapshot, &["seven"]);
+    lone.meet("peer=101 seen=3");
+    assert_eq!(reports(&mut lone), []);
+    assert_eq!(frames(&mut lone), ["M7 seven"]);
 }
 
 // HL-0066

@@ -76,8 +76,9 @@ impl<O: Outbox> Sending<O> {
             // HL-0160: who names this stream has taken it up.
             self.contacted = true;
             let Some(seen) = ahead(report.seen, self.acked) else {
-                // HL-0065
-                return Some(Event::LostOutgoing { from: report.seen + 1, to: self.acked });
+                // HL-0065: what the same life of the peer says less of was said before, and came late.
+                let lost = Event::LostOutgoing { from: report.seen + 1, to: self.acked };
+                return (report.boot != self.peer_boot).then_some(lost);
             };
             // HL-0063, HL-0064
             let received = seen.saturating_add(report.held.into());
