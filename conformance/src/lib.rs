@@ -10,6 +10,8 @@ mod crc;
 mod expression;
 mod library;
 mod matrix;
+pub mod mutant;
+pub mod mutation;
 mod play;
 pub mod report;
 mod requirement;

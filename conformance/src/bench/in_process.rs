@@ -1,17 +1,19 @@
 //! The reference subject in this process, under virtual time: nothing waits, and a run is told whole by its seed.
 
 use super::{Bench, Incident, LinkId, Stop};
-use crate::subject::{Io, Memory, Subject};
+use crate::mutant::{Defect, Mutant};
+use crate::subject::{Io, Memory};
 use holdline_proto::{ConnectFailure, Instant};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A bench over [`Subject`].
+/// A bench over [`Subject`](crate::subject::Subject), or over a [`Mutant`] of it.
 #[derive(Debug)]
 pub struct InProcess {
     now: u64,
     seed: u64,
-    subject: Option<Subject>,
+    defect: Option<&'static Defect>,
+    subject: Option<Mutant>,
     is_server: bool,
     memory: Memory,
     snapshots: BTreeMap<String, Vec<u8>>,
@@ -35,6 +37,7 @@ impl InProcess {
         Self {
             now: 1_000_000,
             seed,
+            defect: None,
             subject: None,
             is_server: false,
             memory: Memory::default(),
@@ -48,13 +51,23 @@ impl InProcess {
         }
     }
 
+    /// A bench over a subject with this defect.
+    pub fn with_defect(seed: u64, defect: &'static Defect) -> Self {
+        Self { defect: Some(defect), ..Self::new(seed) }
+    }
+
+    /// Whether the subject lives.
+    fn look(&self) -> Result<(), Stop> {
+        self.subject.as_ref().and_then(Mutant::ended).map_or(Ok(()), |stop| Err(stop.clone()))
+    }
+
     fn instant(&self) -> Instant {
         Instant::from_millis(self.now)
     }
 
     /// Does what the subject wants done.
     fn serve(&mut self) {
-        while let Some(io) = self.subject.as_mut().and_then(Subject::poll_io) {
+        while let Some(io) = self.subject.as_mut().and_then(Mutant::poll_io) {
             match io {
                 Io::Write { stream, bytes } => self.carry(stream as LinkId, bytes),
                 Io::Close { stream } => {
@@ -99,7 +112,7 @@ impl InProcess {
 
     /// Lets time pass up to the subject's next deadline, or the time given.
     fn advance(&mut self, until: u64) {
-        let due = self.subject.as_ref().and_then(Subject::poll_timeout).map(Instant::as_millis);
+        let due = self.subject.as_ref().and_then(Mutant::poll_timeout).map(Instant::as_millis);
         let given_up = self.wants;
         let next = [due, given_up, Some(until)].into_iter().flatten().min().unwrap_or(until).max(self.now);
         self.now = next.min(until.max(self.now));
@@ -134,7 +147,7 @@ impl Bench for InProcess {
         self.seed = self.seed.wrapping_add(1);
         self.is_server = settings.get("role").is_some_and(|role| role == "server");
         settings["do"] = json!("start");
-        let mut subject = Subject::new(self.seed, Box::new(self.memory.clone()));
+        let mut subject = Mutant::new(self.defect, self.seed, Box::new(self.memory.clone()));
         let answer = subject.ask(self.instant(), &settings);
         self.subject = Some(subject);
         self.listens = self.is_server;
@@ -187,6 +200,7 @@ impl Bench for InProcess {
 
     fn next(&mut self, until: u64) -> Result<Incident, Stop> {
         loop {
+            self.look()?;
             if let Some(incident) = self.incidents.pop_front() {
                 return Ok(incident);
             }
@@ -221,6 +235,7 @@ impl Bench for InProcess {
         let Some(subject) = &mut self.subject else { return Ok(json!({"ok": false, "error": "failed", "why": "it is dead"})) };
         let answer = subject.ask(now, &request);
         self.serve();
+        self.look()?;
         Ok(answer)
     }
 
