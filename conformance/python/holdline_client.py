@@ -1101,10 +1101,9 @@ class ClientLink(Link):
         """On a checked stream a welcome that was late: the hello is said again (HL-0101)."""
         if not self.checked or text[:10] != "HOLD/1 ok ":
             raise Fault("hello")
-        if self._is_ours(text[10:]):
-            self.down("reset")
-            self.restart()
-            self.say_hello()
+        self.down("reset")
+        self.restart()
+        self.say_hello()
 
     def _is_ours(self, fields):
         return not self.checked or (split_fields(fields, ("link",)) or {}).get("link") == "%d" % self.number  # HL-0163

@@ -27,8 +27,6 @@ pub(super) struct Seat<R: Role> {
     pub(super) down: Option<DownReason>,
     /// Whether the link came up since somebody asked.
     pub(super) came_up: bool,
-    /// The code of the bye or refusal that was just read: the protocol crate does not keep one that it does not know.
-    said: Option<String>,
 }
 
 impl<R: Role + Copy> Seat<R> {
@@ -69,7 +67,6 @@ impl<R: Role + Copy> Seat<R> {
             room: settings.config.get().window.into(),
             down: None,
             came_up: false,
-            said: None,
         }
     }
 
@@ -96,10 +93,8 @@ impl<R: Role + Copy> Seat<R> {
                 break;
             }
             let input = self.session.handle_input(now, &presented[at..]);
-            let said = last_line(&presented[at..at + input.consumed]);
             at += input.consumed;
             let (consumed, message) = (input.consumed, input.message.map(|message| (message.text.to_owned(), message.receipt)));
-            self.said = code_in(said);
             self.listen();
             if let Some((text, receipt)) = message {
                 self.take(text, receipt);
@@ -170,15 +165,13 @@ impl<R: Role + Copy> Seat<R> {
             DownReason::NotHoldline => self.tell(json!({"event": "not-holdline"})),
             DownReason::Refused { code, retry_ms } => {
                 // HL-0156
-                let code = self.said.take().unwrap_or_else(|| code.token().to_owned());
-                self.tell(json!({"event": "refused", "code": code, "retry": retry_ms}))
+                self.tell(json!({"event": "refused", "code": code.token(), "retry": retry_ms}))
             }
             _ => {}
         }
         if std::mem::take(&mut self.was_up) {
             // HL-0025
-            let said = self.said.take().filter(|_| matches!(reason, DownReason::Bye { .. }));
-            self.tell(json!({"event": "down", "reason": said.unwrap_or_else(|| word(reason).to_owned())}));
+            self.tell(json!({"event": "down", "reason": word(reason)}));
         }
     }
 
@@ -293,21 +286,6 @@ impl<R: Role + Copy> Seat<R> {
     pub(super) fn close(&mut self, code: ByeCode, retry_ms: u32) {
         self.session.close(code, retry_ms);
         self.listen();
-    }
-}
-
-fn last_line(bytes: &[u8]) -> &[u8] {
-    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default()
-}
-
-/// The code in a bye or a refusal.
-fn code_in(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?;
-    let text = text.rsplit_once('*').filter(|(_, check)| check.len() == 8).map_or(text, |(body, _)| body);
-    match text.strip_prefix('B') {
-        Some(bye) => bye.split(' ').next().map(str::to_owned),
-        None => text.strip_prefix("HOLD/1 no ")?.split(' ').find_map(|field| field.strip_prefix("code=")).map(str::to_owned),
     }
 }
 
