@@ -405,21 +405,34 @@ impl Outage {
 
 /// When the network of a device stalls within `for_ms`, from … to, in milliseconds.
 fn stalls(draw: &mut impl FnMut() -> u64, for_ms: u32, longest_ms: u32, every_ms: u32, shape: Shape) -> Vec<(u32, u32)> {
-    let mut below = |bound: u32| (draw() % u64::from(bound.max(1))) as u32;
     let mut stalls = Vec::new();
     let mut at = 0_u32;
     loop {
-        at = at.saturating_add(1 + below(2 * every_ms));
+        at = at.saturating_add(shape.pause_ms(draw, every_ms));
         if at >= for_ms {
             return stalls;
         }
-        let length = match shape {
-            Shape::HeavyTailed => 1 + (longest_ms >> below(8)),
-            Shape::GilbertElliott => {
+        let end = at.saturating_add(shape.stall_ms(draw, longest_ms)).min(for_ms);
+        stalls.push((at, end));
+        at = end;
+    }
+}
+
+impl Shape {
+    /// How long the network works before the next stall, in milliseconds.
+    pub(crate) fn pause_ms(self, draw: &mut impl FnMut() -> u64, every_ms: u32) -> u32 {
+        1 + below(draw, every_ms.saturating_mul(2))
+    }
+
+    /// How long a stall is, in milliseconds.
+    pub(crate) fn stall_ms(self, draw: &mut impl FnMut() -> u64, longest_ms: u32) -> u32 {
+        match self {
+            Self::HeavyTailed => 1 + (longest_ms >> below(draw, 8)),
+            Self::GilbertElliott => {
                 // In steps of 10 ms, each the last of the bad ones with the same chance.
                 let mean = (longest_ms / 80).max(1);
                 let mut bad = 10;
-                while bad < longest_ms && below(mean) > 0 {
+                while bad < longest_ms && below(draw, mean) > 0 {
                     bad += 10;
                 }
                 let mut repeated = 200;
@@ -430,11 +443,12 @@ fn stalls(draw: &mut impl FnMut() -> u64, for_ms: u32, longest_ms: u32, every_ms
                 }
                 repeated.min(longest_ms)
             }
-        };
-        let end = at.saturating_add(length).min(for_ms);
-        stalls.push((at, end));
-        at = end;
+        }
     }
+}
+
+fn below(draw: &mut impl FnMut() -> u64, bound: u32) -> u32 {
+    (draw() % u64::from(bound.max(1))) as u32
 }
 
 /// The network of a device is as usual again, after it was gone.

@@ -39,28 +39,33 @@
 #[cfg(feature = "api")]
 mod api;
 mod chance;
+mod clone;
 mod collection;
 mod connection;
 mod error;
 mod gate;
+mod hello;
 mod kind;
 mod lines;
 mod link;
 mod listed;
 mod listener;
+mod noise;
 mod pipe;
 mod plan;
+mod portal;
 #[cfg(feature = "api")]
 mod program;
 mod shaping;
 mod stage;
+mod stalls;
 mod toxic;
 
 pub use collection::{Proxies, ProxySpec};
 pub use error::Error;
 pub use kind::{
-    Action, Bandwidth, BlackHole, Close, Cut, End, HalfOpen, Kind, Latency, LimitData, Noop, Place, ResetPeer, Slicer, SlowClose,
-    Stall, Timeout, Trigger,
+    Action, Bandwidth, BlackHole, BurstLoss, CloneId, Close, Cut, End, HalfOpen, Kind, Latency, LimitData, NatIdle, NoConnect,
+    Noise, Noop, Place, Portal, ResetPeer, Slicer, SlowClose, Stall, Timeout, Trigger,
 };
 pub use listener::ProxyView;
 pub use plan::{Act, Outage, play};

@@ -6,6 +6,10 @@
 mod api;
 #[path = "proxy/bed.rs"]
 mod bed;
+#[path = "proxy/connecting.rs"]
+mod connecting;
+#[path = "proxy/losses.rs"]
+mod losses;
 #[path = "proxy/outages.rs"]
 mod outages;
 #[path = "proxy/toxics.rs"]

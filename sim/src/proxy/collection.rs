@@ -156,6 +156,7 @@ impl Proxies {
         for proxy in self.proxies.lock().await.values_mut() {
             proxy.start().await?;
             proxy.remove_all_toxics();
+            proxy.heed().await?;
         }
         Ok(())
     }
@@ -204,26 +205,36 @@ impl Proxies {
     ///
     /// [`Error::ProxyNotFound`], [`Error::ToxicAlreadyExists`], [`Error::TooMany`].
     pub async fn add_toxic(&self, proxy: &str, toxic: Toxic) -> Result<Toxic, Error> {
-        self.with(proxy, |proxy| proxy.add_toxic(toxic)).await
+        self.with_heed(proxy, |proxy| proxy.add_toxic(toxic)).await
     }
 
     /// Removes a toxic, from live connections too: what waited for it passes.
     ///
     /// # Errors
     ///
-    /// [`Error::ProxyNotFound`], [`Error::ToxicNotFound`].
+    /// [`Error::ProxyNotFound`], [`Error::ToxicNotFound`]. [`Error::Listen`] if it refused connections and somebody has taken the address
+    /// meanwhile: the toxic is gone, and the next change of a toxic tries again.
     pub async fn remove_toxic(&self, proxy: &str, name: &str) -> Result<(), Error> {
-        self.with(proxy, |proxy| proxy.remove_toxic(name)).await
+        self.with_heed(proxy, |proxy| proxy.remove_toxic(name)).await
     }
 
     /// Changes a toxic as the body of a request says.
     pub(super) async fn change_toxic(&self, proxy: &str, name: &str, body: &[u8]) -> Result<Toxic, Error> {
-        self.with(proxy, |proxy| proxy.change_toxic(name, |toxic| toxic.changed(body))).await
+        self.with_heed(proxy, |proxy| proxy.change_toxic(name, |toxic| toxic.changed(body))).await
     }
 
     async fn with<T>(&self, name: &str, act: impl FnOnce(&mut Proxy) -> Result<T, Error>) -> Result<T, Error> {
         let mut proxies = self.proxies.lock().await;
         act(proxies.get_mut(name).ok_or(Error::ProxyNotFound)?)
+    }
+
+    /// The same for what may let a proxy stop listening, or listen again.
+    async fn with_heed<T>(&self, name: &str, act: impl FnOnce(&mut Proxy) -> Result<T, Error>) -> Result<T, Error> {
+        let mut proxies = self.proxies.lock().await;
+        let proxy = proxies.get_mut(name).ok_or(Error::ProxyNotFound)?;
+        let done = act(proxy)?;
+        proxy.heed().await?;
+        Ok(done)
     }
 
     async fn make_sure_of(&self, spec: &ProxySpec) -> Result<ProxyView, Error> {

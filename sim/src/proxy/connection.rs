@@ -9,12 +9,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::chance::Chance;
-use super::kind::{Close, End, HalfOpen};
+use super::clone;
+use super::kind::{Close, End, HalfOpen, Kind};
 use super::link::{Link, Standing, Step};
 use super::listed::Orders;
+use super::portal;
 use super::toxic::Stream;
+use crate::outage::ConnectFails;
 
 /// How long a server may take to accept.
 const DIAL: Duration = Duration::from_secs(30);
@@ -35,6 +39,8 @@ pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) upstream: Arc<str>,
     pub(super) orders: watch::Receiver<Arc<Orders>>,
+    /// Where whatever it starts besides is counted.
+    pub(super) tasks: TaskTracker,
 }
 
 /// Carries a connection until it ends. Dropping the future closes both sockets.
@@ -45,18 +51,44 @@ pub(super) struct Setup {
 pub(super) async fn carry(client: TcpStream, mut setup: Setup) -> io::Result<()> {
     let orders = Arc::clone(&setup.orders.borrow_and_update());
     let link = Link::new(setup.number, setup.chance, setup.capacity, orders, Instant::now());
-    let mut waiting = Waiting { client, inlet: Inlet::default(), link, orders: setup.orders };
-    if !waiting.for_the_server().await {
+    let Some(waited) = (Waiting { client, inlet: Inlet::default(), link, orders: setup.orders }).for_the_server().await else {
         return Ok(());
-    }
-    let server = timeout(DIAL, TcpStream::connect(&*setup.upstream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let Waiting { client, inlet, link, orders } = waiting;
+    };
+    let server = dial(&setup.upstream).await?;
+    let Waiting { client, inlet, link, orders } = waited;
     for socket in [&client, &server] {
         // Pieces leave as they are; it fails only where the peer is already gone, and reading tells.
         let _ = socket.set_nodelay(true);
     }
-    Relay { client, server, link, orders, inlets: [inlet, Inlet::default()] }.run().await;
+    let mut clones = Clones { number: setup.number, upstream: setup.upstream, tasks: setup.tasks, live: Vec::new() };
+    Relay { client, server, link, orders, inlets: [inlet, Inlet::default()], clones: &mut clones }.run().await;
+    for clone in clones.live {
+        // It may outlive the connection that it followed; an error is a task that is over too.
+        let _ = clone.await;
+    }
     Ok(())
+}
+
+/// Connects to the server.
+pub(super) async fn dial(upstream: &str) -> io::Result<TcpStream> {
+    timeout(DIAL, TcpStream::connect(upstream)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// The devices of the same id that came after this one.
+struct Clones {
+    number: u64,
+    upstream: Arc<str>,
+    tasks: TaskTracker,
+    live: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Clones {
+    fn come(&mut self, toxic: u64, hello: bytes::Bytes, orders: &watch::Receiver<Arc<Orders>>) {
+        self.live.retain(|clone| !clone.is_finished());
+        let reason = clone::Reason { toxic, connection: self.number, orders: orders.clone() };
+        let visit = clone::visit(Arc::clone(&self.upstream), hello, reason);
+        self.live.push(AbortOnDropHandle::new(self.tasks.spawn(visit)));
+    }
 }
 
 /// A connection that has a client only.
@@ -68,44 +100,68 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Waits while the server is out of reach; says whether the client still wants it then.
-    async fn for_the_server(&mut self) -> bool {
+    /// Waits while the server is out of reach; `None` if the connection is over by then.
+    async fn for_the_server(mut self) -> Option<Self> {
         loop {
             let now = Instant::now();
-            if self.link.standing(now) != Standing::Unreachable {
-                return true;
-            }
+            let portal = match self.link.standing(now) {
+                Standing::Open => return Some(self),
+                Standing::Closing(Close::Silent) => {
+                    stay_dead(Some(self.client), None, self.link, self.orders).await;
+                    return None;
+                }
+                Standing::Closing(how) => return self.over(how).await,
+                // The server has never heard of it.
+                Standing::HalfOpen(how) if how.stays == End::Server => return self.over(how.close).await,
+                Standing::HalfOpen(_) => return Some(self),
+                Standing::TurnedAway(Kind::NoConnect(no)) if no.how == ConnectFails::Refused => {
+                    return self.over(Close::Rst).await;
+                }
+                Standing::TurnedAway(Kind::NoConnect(no)) if no.how == ConnectFails::AcceptedThenClosed => {
+                    return self.over(Close::Fin).await;
+                }
+                Standing::TurnedAway(Kind::Portal(portal)) => Some(portal),
+                Standing::TurnedAway(_) | Standing::Unreachable => None,
+            };
             let room = self.link.room(Stream::Upstream);
-            match self.inlet.read(&self.client, room) {
-                Read::Bytes(bytes) => {
+            match (self.inlet.read(&self.client, room), portal) {
+                (Read::Bytes(_), Some(portal)) => {
+                    portal::answer(&mut self.client, &portal).await;
+                    return self.over(Close::Fin).await;
+                }
+                (Read::Bytes(bytes), None) => {
                     self.link.received(Stream::Upstream, bytes);
                     continue;
                 }
-                Read::Nothing => {}
-                Read::End | Read::Reset => return false,
+                (Read::Nothing, _) => {}
+                (Read::End | Read::Reset, _) => return None,
             }
             let deadline = self.link.deadline(now);
             tokio::select! {
                 _ = self.client.readable(), if room > 0 => {}
                 () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
                 changed = self.orders.changed() => {
-                    if changed.is_err() {
-                        return false;
-                    }
+                    changed.ok()?;
                     self.link.order(Arc::clone(&self.orders.borrow_and_update()), Instant::now());
                 }
             }
         }
     }
+
+    async fn over(mut self, how: Close) -> Option<Self> {
+        close(&mut self.client, how).await;
+        None
+    }
 }
 
 /// A connection with both ends.
-struct Relay {
+struct Relay<'a> {
     client: TcpStream,
     server: TcpStream,
     link: Link,
     orders: watch::Receiver<Arc<Orders>>,
     inlets: [Inlet; 2],
+    clones: &'a mut Clones,
 }
 
 /// What became of an attempt to write.
@@ -119,7 +175,7 @@ enum Written {
     HalfOpen(HalfOpen),
 }
 
-impl Relay {
+impl Relay<'_> {
     async fn run(mut self) {
         loop {
             let mut moved = false;
@@ -141,6 +197,9 @@ impl Relay {
                     Written::Nothing => {}
                     Written::Something => moved = true,
                     Written::Blocked => blocked[stream as usize] = true,
+                    Written::Over(Close::Silent) => {
+                        return stay_dead(Some(self.client), Some(self.server), self.link, self.orders).await;
+                    }
                     Written::Over(how) => {
                         tokio::join!(close(&mut self.client, how), close(&mut self.server, how));
                         return;
@@ -194,6 +253,7 @@ impl Relay {
                 Step::Finish => drop(socket.shutdown().await),
                 Step::Close(how) => return Written::Over(how),
                 Step::HalfOpen(half_open) => return Written::HalfOpen(half_open),
+                Step::Clone(toxic, hello) => self.clones.come(toxic, hello, &self.orders),
             }
             written = Written::Something;
         }
@@ -228,7 +288,7 @@ impl Relay {
         let staying = async {
             loop {
                 let now = Instant::now();
-                if link.standing(now) != Standing::HalfOpen {
+                if !matches!(link.standing(now), Standing::HalfOpen(_)) {
                     return close(&mut stays, Close::Rst).await;
                 }
                 let deadline = link.deadline(now);
@@ -245,19 +305,60 @@ impl Relay {
             }
         };
         let going = async {
-            close(&mut gone, how.close).await;
+            match how.close {
+                Close::Silent => drop(drain(&gone, usize::MAX).await),
+                how => close(&mut gone, how).await,
+            }
             drop(gone);
         };
         tokio::join!(staying, going);
     }
 }
 
+/// Keeps what nothing passes through any more, each socket until its own end closes it, or both until they are to close otherwise.
+async fn stay_dead(
+    mut client: Option<TcpStream>,
+    mut server: Option<TcpStream>,
+    mut link: Link,
+    mut orders: watch::Receiver<Arc<Orders>>,
+) {
+    while client.is_some() || server.is_some() {
+        tokio::select! {
+            () = closed(client.as_ref()) => client = None,
+            () = closed(server.as_ref()) => server = None,
+            changed = orders.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                link.order(Arc::clone(&orders.borrow_and_update()), Instant::now());
+                if let Standing::Closing(how @ (Close::Fin | Close::Rst)) = link.standing(Instant::now()) {
+                    let both = [client, server].into_iter().flatten();
+                    for mut socket in both {
+                        close(&mut socket, how).await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Returns when the end of a socket has closed it.
+async fn closed(socket: Option<&TcpStream>) {
+    match socket {
+        // An error is a reset.
+        Some(socket) => drop(drain(socket, usize::MAX).await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Makes a socket ready to be dropped.
-async fn close(socket: &mut TcpStream, how: Close) {
+pub(super) async fn close(socket: &mut TcpStream, how: Close) {
     match how {
         // Both fail only where there is nothing left to close.
         Close::Rst => drop(socket.set_zero_linger()),
-        Close::Fin => {
+        // A silent one is over only when its own end closes it, and then all are the same.
+        Close::Fin | Close::Silent => {
             drop(socket.shutdown().await);
             // A socket that is dropped with bytes unread sends a reset, which would overtake what the peer has not read yet.
             let _ = timeout(LINGER, drain(socket, LINGER_BYTES)).await;
@@ -266,7 +367,7 @@ async fn close(socket: &mut TcpStream, how: Close) {
 }
 
 /// Reads and forgets until the end, an error, or so many bytes.
-async fn drain(socket: &TcpStream, mut most: usize) -> io::Result<()> {
+pub(super) async fn drain(socket: &TcpStream, mut most: usize) -> io::Result<()> {
     let mut forgotten = [0; 1024];
     while most > 0 {
         socket.readable().await?;

@@ -1,9 +1,13 @@
 //! Toxics that decide whether anything passes at all: they stand where a [`Pipe`](super::pipe::Pipe) comes out.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
+use super::chance::Chance;
 use super::kind::{Close, HalfOpen, Kind, millis};
 use super::listed::Listed;
+use super::stalls::Stalls;
 
 /// One toxic in one direction of one connection.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub(super) struct Gate {
     base: u64,
     /// When it first saw what it waits for.
     seen: Option<Instant>,
+    /// What it draws.
+    chance: Chance,
+    stalls: Option<Stalls>,
 }
 
 /// What is next to come out, as far as a gate cares.
@@ -44,14 +51,17 @@ pub(super) enum Verdict {
 
 impl Gate {
     /// The gate of a toxic, if it is one; it does not act yet.
-    pub(super) fn new(toxic: &Listed, now: Instant) -> Option<Self> {
+    pub(super) fn new(toxic: &Listed, chance: Chance, now: Instant) -> Option<Self> {
         let kind = toxic.toxic.kind();
         let is_gate = match kind {
             Kind::SlowClose(_) | Kind::Timeout(_) | Kind::ResetPeer(_) | Kind::LimitData(_) | Kind::BlackHole(_) => true,
-            Kind::Stall(_) | Kind::Cut(_) | Kind::HalfOpen(_) => true,
-            Kind::Noop(_) | Kind::Latency(_) | Kind::Bandwidth(_) | Kind::Slicer(_) | Kind::Trigger(_) => false,
+            Kind::Stall(_) | Kind::Cut(_) | Kind::HalfOpen(_) | Kind::BurstLoss(_) | Kind::NatIdle(_) => true,
+            Kind::NoConnect(_) | Kind::Portal(_) | Kind::CloneId(_) => true,
+            Kind::Noop(_) | Kind::Latency(_) | Kind::Bandwidth(_) | Kind::Slicer(_) | Kind::Trigger(_) | Kind::Noise(_) => false,
         };
-        is_gate.then(|| Self { id: toxic.id, kind: kind.clone(), active: false, since: now, base: 0, seen: None })
+        let gate =
+            || Self { id: toxic.id, kind: kind.clone(), active: false, since: now, base: 0, seen: None, chance, stalls: None };
+        is_gate.then(gate)
     }
 
     pub(super) const fn id(&self) -> u64 {
@@ -61,12 +71,41 @@ impl Gate {
     /// The toxic as it is from now on.
     pub(super) fn set(&mut self, toxic: &Listed, active: bool, sent: u64, now: Instant) {
         if active && !self.active {
-            (self.since, self.base, self.seen) = (now, sent, None);
+            (self.since, self.base, self.seen, self.stalls) = (now, sent, None, None);
         }
         self.active = active;
         if self.kind != *toxic.toxic.kind() {
             self.kind = toxic.toxic.kind().clone();
         }
+        if let (Kind::BurstLoss(loss), true) = (&self.kind, active) {
+            self.stalls.get_or_insert_with(|| Stalls::new(loss, self.chance, now)).set(loss);
+        }
+    }
+
+    /// What a connection that has not got to the server yet is told instead.
+    pub(super) fn turns_away(&self) -> Option<&Kind> {
+        (self.active && matches!(self.kind, Kind::NoConnect(_) | Kind::Portal(_))).then_some(&self.kind)
+    }
+
+    /// How long a connection may carry nothing.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::NatIdle(nat) if self.active => Some(millis(nat.idle.into())),
+            _ => None,
+        }
+    }
+
+    /// When a second device comes, if the client's first line was passed on at `hello` and it has not come yet.
+    pub(super) fn clones_at(&self, hello: Instant) -> Option<Instant> {
+        match &self.kind {
+            Kind::CloneId(clone) if self.active && self.seen.is_none() => Some(self.since.max(hello) + millis(clone.delay)),
+            _ => None,
+        }
+    }
+
+    /// It has come.
+    pub(super) const fn has_cloned(&mut self, now: Instant) {
+        self.seen = Some(now);
     }
 
     /// Whether bytes are missing from the stream, so that it cannot go on without this gate.
@@ -93,6 +132,9 @@ impl Gate {
         };
         if awaited {
             self.seen.get_or_insert(now);
+        }
+        if let Some(stalls) = &mut self.stalls {
+            return if stalls.is_stalled(now) { Verdict::BlackHole } else { Verdict::Pass(u64::MAX) };
         }
         let is_due = self.due().is_some_and(|due| due <= now);
         match &self.kind {
@@ -124,6 +166,7 @@ impl Gate {
             Kind::Timeout(timeout) => (timeout.timeout > 0).then(|| self.since + millis(timeout.timeout)),
             Kind::ResetPeer(reset) => self.seen.map(|seen| seen + millis(reset.timeout)),
             Kind::SlowClose(slow) => self.seen.map(|seen| seen + millis(slow.delay)),
+            Kind::BurstLoss(_) => self.stalls.as_ref().and_then(Stalls::ends),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Error;
+use crate::outage::{ConnectFails, Shape};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
@@ -73,6 +74,18 @@ kinds! {
     Trigger = "trigger",
     /// One end is gone and the other does not know.
     HalfOpen = "half_open",
+    /// Stalls one after the other, as TCP makes of losses in bursts.
+    BurstLoss = "burst_loss",
+    /// An idle connection is forgotten on the way.
+    NatIdle = "nat_idle",
+    /// Connecting does not work.
+    NoConnect = "no_connect",
+    /// A captive portal answers in place of the server.
+    Portal = "portal",
+    /// A second device with the same id comes.
+    CloneId = "clone",
+    /// Bytes are flipped and lost, as on a serial line.
+    Noise = "noise",
 }
 
 /// Does nothing: a place in the chain.
@@ -171,7 +184,8 @@ pub struct Stall {
 pub struct Cut {
     /// Bytes; at 0, the default, no byte passes.
     pub bytes: u64,
-    /// `fin`, the default, or `rst`. A reset may overtake bytes that the network between the proxy and the receiver still holds.
+    /// `fin`, the default, `rst` or `silent`. A reset may overtake bytes that the network between the proxy and the receiver still
+    /// holds.
     pub close: Close,
 }
 
@@ -246,8 +260,98 @@ pub enum Action {
 pub struct HalfOpen {
     /// The end whose connection stays: `server`, the default, or `client`.
     pub stays: End,
-    /// How the other's closes: `fin`, the default, or `rst`.
+    /// How the other's closes: `fin`, the default, or `rst`; with `silent` it stays open too, and neither hears anything.
     pub close: Close,
+}
+
+/// Losses in bursts: TCP repairs them, so what is seen is stalls of random length, one after the other. In a stall nothing passes,
+/// as in a [`BlackHole`], and a connection that comes waits too.
+///
+/// When and how long follows from the seed, for each connection on its own, counted from when the toxic began to act on it. The
+/// attributes are those of the simulator's `burst-loss`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BurstLoss {
+    /// The longest stall: 1 to 600,000 milliseconds, and there is no default.
+    pub longest: u32,
+    /// The mean time between two stalls: 10 to 600,000 milliseconds, and there is no default.
+    pub every: u32,
+    /// `heavy-tailed`, the default, or `gilbert-elliott`.
+    #[serde(default)]
+    pub shape: Shape,
+    /// Only the toxic's own direction; both by default.
+    #[serde(default)]
+    pub one_way: bool,
+}
+
+/// A connection that has carried nothing either way for `idle` is forgotten, as by a NAT: from then on nothing passes, and nobody
+/// is told. Both sockets stay open until their own ends close them, and what is sent is taken and thrown away.
+///
+/// It is forgotten for good: removing the toxic brings it no more back than a router's memory would. The toxic's `stream` means
+/// nothing here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NatIdle {
+    /// 1 to 86,400,000 milliseconds, and there is no default. What the connection has been idle for before the toxic came counts.
+    pub idle: u32,
+}
+
+/// Connections that come while the toxic is there do not get to the server; those that there are stay as they are. The toxic's
+/// `stream` means nothing here.
+///
+/// With `refused` nobody listens while it is there, for every client unless its toxicity is 0. With `silent` the kernel still
+/// accepts in place of the server, and then nothing comes; who is still waiting when the toxic goes gets through then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConnect {
+    /// `refused`, `silent` or `accepted-then-closed`; there is no default.
+    pub how: ConnectFails,
+}
+
+/// Connections that come while the toxic is there get to a captive portal and not to the server: whatever a client sends first is
+/// answered with an HTTP redirect, and the connection closes. The toxic's `stream` means nothing here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Portal {
+    /// Where the browser is sent, `http://portal.invalid/login` by default: 1 to 1,024 printable ASCII characters without `<`, `>`, `"`
+    /// and blanks.
+    pub location: String,
+}
+
+impl Default for Portal {
+    fn default() -> Self {
+        Self { location: "http://portal.invalid/login".to_owned() }
+    }
+}
+
+/// A second connection comes to the server, says what the client said in its first line, and then only listens: a device with the
+/// same id. Each connection that the toxic takes has one, until the server closes it or the toxic is removed; a client that comes
+/// back is followed anew. The toxic's `stream` means nothing here.
+///
+/// A first line longer than 1,024 bytes is not repeated. A [`Trigger`] can start it; it stops only as said above.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CloneId {
+    /// How long after the client's first line it comes, or after the toxic was added if that was later: milliseconds, 1,000 by default.
+    pub delay: u64,
+}
+
+impl Default for CloneId {
+    fn default() -> Self {
+        Self { delay: 1_000 }
+    }
+}
+
+/// Bytes have one bit flipped or never arrive, as on a serial line and never in TCP.
+///
+/// Which ones follows from the seed and their place in the stream, and not from how the sender wrote. The names are the simulator's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Noise {
+    /// Of a million bytes so many have one bit flipped; 0 by default, and a million at most with those that are dropped.
+    pub flip_per_million: u32,
+    /// Of a million bytes so many never arrive; 0 by default.
+    pub drop_per_million: u32,
 }
 
 /// One of the two programs that the proxy stands between.
@@ -262,6 +366,8 @@ pub enum End {
 }
 
 const LONGEST_PATTERN: usize = 1024;
+const LONGEST_LOCATION: usize = 1024;
+const MILLION: u32 = 1_000_000;
 
 impl Kind {
     /// Refuses attributes that contradict each other.
@@ -274,10 +380,24 @@ impl Kind {
             Self::Trigger(trigger) if trigger.line.contains('\n') => "a trigger's line is one line: it holds no newline",
             Self::Trigger(trigger) if trigger.toxic.is_empty() => "a trigger needs the name of the toxic that it starts or stops",
             Self::Trigger(trigger) if trigger.count == 0 => "a trigger's count is at least 1",
+            Self::BurstLoss(loss) if !(1..=600_000).contains(&loss.longest) => "a burst_loss's longest is 1 to 600000 ms",
+            Self::BurstLoss(loss) if !(10..=600_000).contains(&loss.every) => "a burst_loss's every is 10 to 600000 ms",
+            Self::NatIdle(nat) if !(1..=86_400_000).contains(&nat.idle) => "a nat_idle's idle is 1 to 86400000 ms",
+            Self::Portal(portal) if !is_location(&portal.location) => {
+                "a portal's location is 1 to 1024 printable ASCII characters without <, >, \" and blanks"
+            }
+            Self::Noise(noise) if noise.flip_per_million.saturating_add(noise.drop_per_million) > MILLION => {
+                "of a million bytes, a noise cannot flip and drop more than a million"
+            }
             _ => return Ok(()),
         };
         Err(Error::BadRequestBody(wrong.to_owned()))
     }
+}
+
+fn is_location(location: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"".contains(&byte);
+    (1..=LONGEST_LOCATION).contains(&location.len()) && location.bytes().all(is_plain)
 }
 
 /// How a connection is closed.
@@ -289,6 +409,9 @@ pub enum Close {
     Fin,
     /// At once: both ends see a reset, and what was still under way is lost.
     Rst,
+    /// Nobody is told: nothing passes any more, and each socket stays open until its own end closes it. What is sent is taken and
+    /// thrown away.
+    Silent,
 }
 
 /// A number of milliseconds, a year at most: what is longer than any run is not worth an overflow.

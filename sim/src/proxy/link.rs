@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::gate::{Front, Gate, Verdict, judge};
-use super::kind::{Action, Close, HalfOpen};
+use super::hello::Hello;
+use super::kind::{Action, Close, HalfOpen, Kind};
 use super::listed::{Listed, Orders};
 use super::pipe::Pipe;
 use super::stage::{Item, Mark, Stage};
@@ -32,6 +33,11 @@ pub(super) struct Link {
     downstream: Half,
     closing: Option<Close>,
     settled: u64,
+    hello: Hello,
+    /// Bytes that came, both ways, since it was last looked at.
+    carried: u64,
+    /// When the last ones before them came.
+    used: Instant,
 }
 
 #[derive(Debug)]
@@ -49,14 +55,16 @@ struct Overrule {
 }
 
 /// What is done to a connection apart from its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
     Open,
     /// Nothing gets to the server, so that a new connection does not either.
     Unreachable,
-    HalfOpen,
+    HalfOpen(HalfOpen),
+    /// A new connection gets this far and no further.
+    TurnedAway(Kind),
     /// It is over.
-    Closing,
+    Closing(Close),
 }
 
 /// What is to be done with the socket that a direction leads to.
@@ -70,6 +78,8 @@ pub(super) enum Step {
     Close(Close),
     /// Close one socket and leave the other.
     HalfOpen(HalfOpen),
+    /// Let a second device come that says this, because of the toxic with this number.
+    Clone(u64, Bytes),
     /// Nothing before more is received, orders change, or the [deadline](Link::deadline) has come.
     Wait,
 }
@@ -79,8 +89,19 @@ impl Link {
     pub(super) fn new(connection: u64, chance: Chance, capacity: usize, orders: Arc<Orders>, now: Instant) -> Self {
         let half = || Half { pipe: Pipe::new(capacity), gates: Vec::new(), deaf: false };
         let (upstream, downstream) = (half(), half());
-        let mut link =
-            Self { connection, chance, orders, overrules: BTreeMap::new(), upstream, downstream, closing: None, settled: 0 };
+        let mut link = Self {
+            connection,
+            chance,
+            orders,
+            overrules: BTreeMap::new(),
+            upstream,
+            downstream,
+            closing: None,
+            settled: 0,
+            hello: Hello::default(),
+            carried: 0,
+            used: now,
+        };
         link.settle(now);
         link
     }
@@ -99,6 +120,10 @@ impl Link {
 
     /// Bytes came, as many as there was [room](Self::room) for or less.
     pub(super) fn received(&mut self, stream: Stream, bytes: Bytes) {
+        self.carried += bytes.len() as u64;
+        if stream == Stream::Upstream {
+            self.hello.read(&bytes);
+        }
         self.half_mut(stream).pipe.push(bytes);
     }
 
@@ -133,14 +158,14 @@ impl Link {
     /// What is done to the connection apart from its bytes.
     pub(super) fn standing(&mut self, now: Instant) -> Standing {
         self.expire(now);
-        if self.closing.is_some() {
-            return Standing::Closing;
+        if let Some(close) = self.closing {
+            return Standing::Closing(close);
         }
         let half = &mut self.upstream;
         match judge(&mut half.gates, Front::Nothing, half.pipe.sent(), now) {
-            Verdict::HalfOpen(_) => Standing::HalfOpen,
+            Verdict::HalfOpen(half_open) => Standing::HalfOpen(half_open),
             Verdict::BlackHole => Standing::Unreachable,
-            _ => Standing::Open,
+            _ => half.gates.iter().find_map(Gate::turns_away).cloned().map_or(Standing::Open, Standing::TurnedAway),
         }
     }
 
@@ -155,6 +180,9 @@ impl Link {
         loop {
             if let Some(close) = self.closing {
                 return Step::Close(close);
+            }
+            if let Some((toxic, hello)) = self.clone_due(stream, now) {
+                return Step::Clone(toxic, hello);
             }
             let half = self.half_mut(stream);
             let front = match half.pipe.front(now) {
@@ -188,7 +216,26 @@ impl Link {
         let gates = Stream::BOTH.into_iter().flat_map(|stream| &self.half(stream).gates).filter_map(Gate::due);
         let lines = self.overrules.values().filter_map(|overrule| overrule.until);
         let stages = Stream::BOTH.into_iter().filter_map(|stream| self.half(stream).pipe.deadline(now));
-        gates.chain(lines).chain(stages).filter(|&due| due > now).min()
+        let others = self.forgotten_at().into_iter().chain(self.clones_at());
+        gates.chain(lines).chain(stages).chain(others).filter(|&due| due > now).min()
+    }
+
+    /// When it is forgotten if it carries nothing more.
+    fn forgotten_at(&self) -> Option<Instant> {
+        self.upstream.gates.iter().filter_map(Gate::idle).min().map(|idle| self.used + idle)
+    }
+
+    fn clones_at(&self) -> Option<Instant> {
+        let hello = self.hello.passed()?;
+        self.upstream.gates.iter().filter_map(|gate| gate.clones_at(hello)).min()
+    }
+
+    fn clone_due(&mut self, stream: Stream, now: Instant) -> Option<(u64, Bytes)> {
+        let hello = self.hello.passed().filter(|_| stream == Stream::Upstream)?;
+        let is_due = |gate: &&mut Gate| gate.clones_at(hello).is_some_and(|due| due <= now);
+        let gate = self.upstream.gates.iter_mut().find(is_due)?;
+        gate.has_cloned(now);
+        Some((gate.id(), self.hello.line()))
     }
 
     /// Passes the front on; `None` if nothing is to be done for it.
@@ -232,6 +279,13 @@ impl Link {
     }
 
     fn expire(&mut self, now: Instant) {
+        self.hello.sent(self.upstream.pipe.sent(), now);
+        if std::mem::take(&mut self.carried) > 0 {
+            self.used = now;
+        } else if self.closing.is_none() && self.forgotten_at().is_some_and(|at| at <= now) {
+            tracing::info!(connection = self.connection, "idle for too long, and forgotten");
+            self.closing = Some(Close::Silent);
+        }
         let before = self.overrules.len();
         self.overrules.retain(|_, overrule| overrule.until.is_none_or(|until| until > now));
         if self.overrules.len() != before {
@@ -249,11 +303,12 @@ impl Link {
         for stream in Stream::BOTH {
             let listed: Vec<(&Listed, bool)> =
                 orders.toxics.iter().filter(|toxic| toxic.is_in(stream)).map(|toxic| (&**toxic, self.is_active(toxic))).collect();
-            let chance = self.chance.named(stream.name());
+            // Gates in both directions draw the same, stages do not.
+            let chance = self.chance;
             let half = self.half_mut(stream);
-            half.settle_stages(&listed, chance);
-            if half.settle_gates(&listed, now) {
-                self.closing = Some(Close::Fin);
+            half.settle_stages(&listed, chance.named(stream.name()));
+            if half.settle_gates(&listed, chance, now) {
+                self.closing.get_or_insert(Close::Fin);
             }
         }
     }
@@ -297,7 +352,7 @@ impl Half {
     }
 
     /// Says whether the stream has lost bytes that a gate kept the receiver from missing.
-    fn settle_gates(&mut self, listed: &[(&Listed, bool)], now: Instant) -> bool {
+    fn settle_gates(&mut self, listed: &[(&Listed, bool)], chance: Chance, now: Instant) -> bool {
         let mut torn = false;
         self.gates.retain(|gate| {
             let acts = listed.iter().any(|(toxic, active)| toxic.id == gate.id() && *active);
@@ -306,7 +361,7 @@ impl Half {
         });
         for (toxic, active) in listed {
             if self.gates.iter().all(|gate| gate.id() != toxic.id) {
-                self.gates.extend(Gate::new(toxic, now));
+                self.gates.extend(Gate::new(toxic, chance.named(toxic.toxic.name()), now));
             }
             if let Some(gate) = self.gates.iter_mut().find(|gate| gate.id() == toxic.id) {
                 gate.set(toxic, *active, self.pipe.sent(), now);

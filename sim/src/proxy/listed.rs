@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::chance::Chance;
-use super::kind::{Close, Kind};
+use super::kind::{Close, Kind, NoConnect};
 use super::toxic::{Stream, Toxic};
+use crate::outage::ConnectFails;
 
 /// A toxic with the number that tells it from a later one of the same name.
 #[derive(Debug, Clone)]
@@ -18,10 +19,18 @@ pub(super) struct Listed {
 impl Listed {
     /// Whether it acts on a connection by itself, which a trigger may overrule.
     pub(super) fn takes(&self, connection: u64, chance: Chance) -> bool {
-        if matches!(self.toxic.kind(), Kind::HalfOpen(_)) && connection >= self.since {
-            return false;
-        }
-        chance.named(self.toxic.name()).unit() < self.toxic.toxicity()
+        let is_meant = match self.toxic.kind() {
+            Kind::HalfOpen(_) => connection < self.since,
+            Kind::NoConnect(_) | Kind::Portal(_) => connection >= self.since,
+            _ => true,
+        };
+        is_meant && chance.named(self.toxic.name()).unit() < self.toxic.toxicity()
+    }
+
+    /// Whether nobody listens because of it.
+    pub(super) fn refuses(&self) -> bool {
+        let refuses = matches!(self.toxic.kind(), Kind::NoConnect(NoConnect { how: ConnectFails::Refused }));
+        refuses && self.toxic.toxicity() > 0.0
     }
 
     /// Whether it acts in this direction.
@@ -29,6 +38,9 @@ impl Listed {
         match self.toxic.kind() {
             Kind::HalfOpen(_) => true,
             Kind::BlackHole(hole) if !hole.one_way => true,
+            Kind::BurstLoss(loss) if !loss.one_way => true,
+            // They are about the connection, and have one place in it.
+            Kind::NatIdle(_) | Kind::NoConnect(_) | Kind::Portal(_) | Kind::CloneId(_) => stream == Stream::Upstream,
             _ => self.toxic.stream() == stream,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -63,6 +64,14 @@ pub(super) struct Proxy {
 struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// `None` while nobody is to listen though the proxy is enabled.
+    listening: Option<Listening>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    stop: CancellationToken,
+    accepting: JoinHandle<()>,
 }
 
 impl Drop for Running {
@@ -117,20 +126,49 @@ impl Proxy {
         self.upstream = upstream.into();
     }
 
-    /// Listens. Dropping the future leaves it as it was.
+    /// Listens, unless a toxic refuses everybody. Dropping the future leaves it as it was.
     pub(super) async fn start(&mut self) -> Result<(), Error> {
         if self.is_enabled() {
             return Ok(());
         }
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let listening = if self.refuses() { None } else { Some(self.listen(&stop, &tasks).await?) };
+        self.running = Some(Running { stop, tasks, listening });
+        Ok(())
+    }
+
+    /// Listens or does not, as its toxics say; a disabled one does not. Dropping the future may leave it not listening.
+    pub(super) async fn heed(&mut self) -> Result<(), Error> {
+        let refuses = self.refuses();
+        let Some(running) = &mut self.running else { return Ok(()) };
+        if !refuses && running.listening.is_none() {
+            let (stop, tasks) = (running.stop.clone(), running.tasks.clone());
+            let listening = self.listen(&stop, &tasks).await?;
+            if let Some(running) = &mut self.running {
+                running.listening = Some(listening);
+            }
+        } else if refuses && let Some(listening) = running.listening.take() {
+            listening.stop.cancel();
+            // It is over, however it ended.
+            let _ = listening.accepting.await;
+            tracing::info!(proxy = self.name, "nobody listens");
+        }
+        Ok(())
+    }
+
+    fn refuses(&self) -> bool {
+        self.orders.borrow().toxics.iter().any(|listed| listed.refuses())
+    }
+
+    async fn listen(&mut self, stop: &CancellationToken, tasks: &TaskTracker) -> Result<Listening, Error> {
         let fail = |source| Error::Listen { address: self.listen.clone(), source };
         let addresses = resolve(&self.listen).await?;
         let listener = TcpListener::bind(&*addresses).await.map_err(fail)?;
         self.listen = listener.local_addr().map_err(fail)?.to_string();
-        let running = Running { stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        running.tasks.spawn(self.accept(listener, &running));
-        self.running = Some(running);
+        let listening = stop.child_token();
+        let accepting = tasks.spawn(self.accept(listener, listening.clone(), stop, tasks));
         tracing::info!(proxy = self.name, listen = self.listen, upstream = &*self.upstream, "listening");
-        Ok(())
+        Ok(Listening { stop: listening, accepting })
     }
 
     /// Stops listening and closes all connections. Dropping the future leaves them closing.
@@ -204,14 +242,20 @@ impl Proxy {
     }
 
     /// The task that accepts, which makes one for each connection: as many as there are slots, and the rest waits in the kernel.
-    fn accept(&self, listener: TcpListener, running: &Running) -> impl Future<Output = ()> + Send + 'static {
+    fn accept(
+        &self,
+        listener: TcpListener,
+        listening: CancellationToken,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        let (stop, tasks) = (running.stop.clone(), running.tasks.clone());
+        let (stop, tasks) = (stop.clone(), tasks.clone());
         let (name, upstream) = (self.name.clone(), Arc::clone(&self.upstream));
         let (orders, connections) = (self.orders.subscribe(), Arc::clone(&self.connections));
         let chance = shared.chance.named(&name);
         async move {
-            while let Some(accepted) = stop.run_until_cancelled(next(&listener, &shared.slots)).await {
+            while let Some(accepted) = listening.run_until_cancelled(next(&listener, &shared.slots)).await {
                 let (client, slot) = match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -227,6 +271,7 @@ impl Proxy {
                     capacity: shared.capacity,
                     upstream: Arc::clone(&upstream),
                     orders: orders.clone(),
+                    tasks: tasks.clone(),
                 };
                 let (name, stop) = (name.clone(), stop.clone());
                 tasks.spawn(async move {

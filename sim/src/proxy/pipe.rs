@@ -127,7 +127,7 @@ impl Pipe {
             while self.stages[at].wants() {
                 let next = if at == 0 { self.input.pop_front() } else { self.stages[at - 1].pop(now) };
                 let Some(item) = next else { break };
-                self.stages[at].push(item, now);
+                self.held -= self.stages[at].push(item, now);
                 moved = true;
             }
         }

@@ -10,6 +10,7 @@ use super::chance::Chance;
 use super::kind::{Action, Kind};
 use super::lines::Watch;
 use super::listed::Listed;
+use super::noise::Disturb;
 use super::shaping::{Delay, Pace, Slice};
 
 /// What passes a pipe.
@@ -58,6 +59,7 @@ enum Work {
     Pace(Pace),
     Slice(Slice),
     Watch(Watch),
+    Disturb(Disturb),
 }
 
 impl Stage {
@@ -68,6 +70,7 @@ impl Stage {
             Kind::Bandwidth(bandwidth) => Work::Pace(Pace::new(bandwidth)),
             Kind::Slicer(slicer) => Work::Slice(Slice::new(slicer, chance)),
             Kind::Trigger(trigger) => Work::Watch(Watch::new(trigger)),
+            Kind::Noise(noise) => Work::Disturb(Disturb::new(noise, chance)),
             _ => return None,
         };
         Some(Self { id: toxic.id, active, retired: false, work })
@@ -85,6 +88,7 @@ impl Stage {
             (Work::Pace(pace), Kind::Bandwidth(bandwidth)) => pace.set(bandwidth),
             (Work::Slice(slice), Kind::Slicer(slicer)) => slice.set(slicer),
             (Work::Watch(watch), Kind::Trigger(trigger)) => watch.set(trigger),
+            (Work::Disturb(disturb), Kind::Noise(noise)) => disturb.set(noise),
             // A toxic keeps its type for life.
             _ => {}
         }
@@ -106,6 +110,7 @@ impl Stage {
             Work::Pace(pace) => pace.is_empty(),
             Work::Slice(slice) => slice.is_empty(),
             Work::Watch(watch) => watch.is_empty(),
+            Work::Disturb(disturb) => disturb.is_empty(),
         }
     }
 
@@ -116,13 +121,16 @@ impl Stage {
         }
     }
 
-    pub(super) fn push(&mut self, item: Item, now: Instant) {
+    /// Says how many of its bytes are lost here.
+    pub(super) fn push(&mut self, item: Item, now: Instant) -> usize {
         match &mut self.work {
             Work::Delay(delay) => delay.push(item, now),
             Work::Pace(pace) => pace.push(item, now),
             Work::Slice(slice) => slice.push(item),
             Work::Watch(watch) => watch.push(item, self.active),
+            Work::Disturb(disturb) => return disturb.push(item, self.active),
         }
+        0
     }
 
     /// What may pass at `now`, a piece at a time.
@@ -139,6 +147,7 @@ impl Stage {
             Work::Slice(slice) if self.active => slice.pop(now),
             Work::Slice(slice) => slice.release(),
             Work::Watch(watch) => watch.pop(),
+            Work::Disturb(disturb) => disturb.pop(),
         }
     }
 

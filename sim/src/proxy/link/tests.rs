@@ -5,8 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::outage::{ConnectFails, Shape};
 use crate::proxy::{
-    Bandwidth, BlackHole, Cut, Kind, Latency, LimitData, Place, ResetPeer, Slicer, SlowClose, Stall, Timeout, Toxic, Trigger,
+    Bandwidth, BlackHole, BurstLoss, CloneId, Cut, Kind, Latency, LimitData, NatIdle, NoConnect, Noise, Place, Portal, ResetPeer,
+    Slicer, SlowClose, Stall, Timeout, Toxic, Trigger,
 };
 
 const CAPACITY: usize = 4096;
@@ -22,6 +24,7 @@ struct Bed {
     writes: Vec<usize>,
     finished: [bool; 2],
     over: Option<Close>,
+    clones: Vec<Bytes>,
 }
 
 impl Bed {
@@ -34,7 +37,7 @@ impl Bed {
         let orders = Orders::default();
         let link = Link::new(number, Chance::from_seed(1).numbered(number), CAPACITY, Arc::new(orders.clone()), now);
         let (out, writes) = ([Vec::new(), Vec::new()], Vec::new());
-        Self { link, start: now, now, orders, toxics_ever: 0, out, writes, finished: [false; 2], over: None }
+        Self { link, start: now, now, orders, toxics_ever: 0, out, writes, finished: [false; 2], over: None, clones: Vec::new() }
     }
 
     fn with(mut self, stream: Stream, kind: impl Into<Kind>) -> Self {
@@ -112,6 +115,7 @@ impl Bed {
                 }
                 Step::Finish => self.finished[stream as usize] = true,
                 Step::Close(how) => self.over = Some(how),
+                Step::Clone(_, hello) => self.clones.push(hello),
             }
         }
     }
@@ -373,12 +377,135 @@ fn a_line_stops_a_toxic_and_one_downstream_can_cut_upstream() {
 fn half_open_takes_the_connections_there_are_and_leaves_those_that_come() {
     let half_open = || HalfOpen { stays: crate::proxy::End::Server, close: Close::Fin };
     let mut old = Bed::of_connection(0).with(Upstream, half_open());
-    assert_eq!(old.link.standing(old.now), Standing::HalfOpen);
+    assert_eq!(old.link.standing(old.now), Standing::HalfOpen(half_open()));
     assert_eq!(old.link.next(Upstream, old.now), Step::HalfOpen(half_open()));
     let mut new = Bed::of_connection(1).with(Upstream, half_open());
     assert_eq!(new.link.standing(new.now), Standing::Open);
     new.send(Upstream, b"again");
     assert_eq!(new.up(), "again");
+}
+
+#[test]
+fn a_connection_is_forgotten_when_neither_way_carried_anything_for_as_long_as_it_says() {
+    let mut bed = Bed::new().with(Downstream, NatIdle { idle: 500 });
+    for _ in 0..5 {
+        bed.pass(499);
+        bed.send(Upstream, b"ping\n");
+        bed.pass(499);
+        bed.send(Downstream, b"pong\n");
+    }
+    assert_eq!((bed.up().len(), bed.down().len()), (25, 25));
+    bed.pass(499);
+    assert_eq!(bed.over, None);
+    bed.pass(1);
+    assert_eq!(bed.over, Some(Close::Silent));
+    bed.remove("nat_idle_downstream");
+    assert_eq!(bed.link.standing(bed.now), Standing::Closing(Close::Silent));
+}
+
+#[test]
+fn a_forgotten_connection_is_not_told_when_another_toxic_would_have_closed_it() {
+    let mut bed = Bed::new().with(Upstream, Timeout { timeout: 0 }).with(Upstream, NatIdle { idle: 500 });
+    bed.pass(500);
+    bed.remove("timeout_upstream");
+    assert_eq!(bed.link.standing(bed.now), Standing::Closing(Close::Silent));
+}
+
+/// In which milliseconds something passed, with a byte sent each way in each for which there was room.
+fn passing(one_way: bool) -> [Vec<u128>; 2] {
+    let loss = BurstLoss { longest: 200, every: 100, shape: Shape::HeavyTailed, one_way };
+    let mut bed = Bed::new().with(Upstream, loss);
+    let (mut sent, mut times) = ([0, 0], [Vec::new(), Vec::new()]);
+    for _ in 0..3_000 {
+        bed.pass(1);
+        for stream in Stream::BOTH {
+            let at = stream as usize;
+            let before = bed.out[at].len();
+            sent[at] += bed.send(stream, b"x");
+            if bed.out[at].len() > before {
+                times[at].push(bed.elapsed());
+            }
+        }
+    }
+    bed.remove("burst_loss_upstream");
+    assert_eq!([bed.up().len(), bed.down().len()], sent);
+    times
+}
+
+#[test]
+fn burst_loss_stalls_both_ways_at_once_and_loses_nothing() {
+    let [up, down] = passing(false);
+    assert_eq!(up, down);
+    assert!((1_000..2_900).contains(&up.len()), "{}", up.len());
+    assert_eq!(passing(false)[0], up, "the same seed stalls at the same times");
+    let [one, other] = passing(true);
+    assert_eq!((one, other.len()), (up, 3_000));
+}
+
+#[test]
+fn what_waits_in_a_stall_passes_when_it_ends() {
+    let mut bed =
+        Bed::new().with(Upstream, BurstLoss { longest: 4_000, every: 10, shape: Shape::GilbertElliott, one_way: false });
+    let mut waited = 0;
+    while waited == 0 {
+        bed.pass(1);
+        bed.send(Upstream, b"x");
+        let sent = bed.up().len();
+        while bed.up().len() == sent && !bed.link.is_empty(Upstream) {
+            bed.pass(1);
+            waited += 1;
+        }
+    }
+    assert!([200, 600, 1_400, 3_000, 4_000].iter().any(|stall| (stall - 1..=*stall).contains(&waited)), "{waited}");
+}
+
+#[test]
+fn noise_leaves_room_for_what_it_lost_and_ends_what_it_was() {
+    let mut bed = Bed::new().with(Upstream, Noise { drop_per_million: 1_000_000, ..Noise::default() });
+    for _ in 0..10 {
+        assert_eq!(bed.send(Upstream, &[b'x'; CAPACITY]), CAPACITY);
+    }
+    assert_eq!(bed.up(), "");
+    bed.change("noise_upstream", r#"{"attributes": {"drop_per_million": 0, "flip_per_million": 1000000}}"#);
+    bed.send(Upstream, b"hello");
+    let differing: Vec<u32> = bed.out[0].iter().zip(b"hello").map(|(came, sent)| (came ^ sent).count_ones()).collect();
+    assert_eq!(differing, [1; 5]);
+    bed.remove("noise_upstream");
+    bed.out[0].clear();
+    bed.send(Upstream, b"hello");
+    bed.finish(Upstream);
+    assert_eq!((bed.up(), bed.finished[0]), ("hello", true));
+}
+
+#[test]
+fn a_clone_says_the_first_line_once_and_after_its_delay() {
+    let mut bed = Bed::new();
+    bed.send(Upstream, b"HOLD/1 cli");
+    bed.add(Toxic::new(Upstream, CloneId { delay: 300 }.into()).unwrap());
+    bed.pass(1_000);
+    bed.send(Upstream, b"ent=a\nD 1 one\n");
+    bed.pass(299);
+    assert!(bed.clones.is_empty(), "its time has not come");
+    bed.pass(1);
+    assert_eq!(bed.clones, ["HOLD/1 client=a\n"]);
+    bed.pass(10_000);
+    assert_eq!(bed.clones.len(), 1);
+    bed.remove("clone_upstream");
+    bed.add(Toxic::new(Upstream, CloneId { delay: 300 }.into()).unwrap());
+    bed.pass(299);
+    assert_eq!(bed.clones.len(), 1, "the delay counts from when the toxic came");
+    bed.pass(1);
+    assert_eq!(bed.clones.len(), 2);
+}
+
+#[test]
+fn only_connections_that_come_are_turned_away() {
+    for kind in [NoConnect { how: ConnectFails::Silent }.into(), Kind::from(Portal::default())] {
+        let mut old = Bed::of_connection(0).with(Upstream, kind.clone());
+        assert_eq!(old.link.standing(old.now), Standing::Open);
+        let mut new = Bed::of_connection(1).with(Upstream, kind.clone());
+        assert_eq!(new.link.standing(new.now), Standing::TurnedAway(kind));
+    }
 }
 
 #[test]
@@ -429,13 +556,20 @@ fn acts() -> impl Strategy<Value = Act> {
         Just(Kind::from(BlackHole::default())),
         (0..2_000_u64).prop_map(|after| Kind::from(Stall { after })),
         Just(Kind::from(hole_after("a"))),
+        (1..300_u32, 10..200_u32).prop_map(|(longest, every)| Kind::from(BurstLoss {
+            longest,
+            every,
+            shape: Shape::HeavyTailed,
+            one_way: false
+        })),
+        Just(Kind::from(CloneId { delay: 20 })),
     ];
     prop_oneof![
         4 => prop::collection::vec(prop::sample::select(b"ab\n".as_slice()), 0..300).prop_map(Act::Send),
         4 => (0..100_u64).prop_map(Act::Pass),
         2 => kind.prop_map(Act::Add),
         2 => prop::sample::select(["latency_upstream", "bandwidth_upstream", "slicer_upstream", "black_hole_upstream",
-            "stall_upstream", "trigger_upstream"].as_slice()).prop_map(Act::Remove),
+            "stall_upstream", "trigger_upstream", "burst_loss_upstream", "clone_upstream"].as_slice()).prop_map(Act::Remove),
     ]
 }
 
@@ -470,11 +604,12 @@ proptest! {
     #[test]
     fn whatever_a_request_says_it_is_refused_or_done(
         type_name in prop::sample::select(["latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data", "noop",
-            "black_hole", "stall", "cut", "trigger", "half_open"].as_slice()),
+            "black_hole", "stall", "cut", "trigger", "half_open", "burst_loss", "nat_idle", "no_connect", "portal", "clone", "noise"].as_slice()),
         attributes in prop::collection::btree_map(
             prop::sample::select(["latency", "jitter", "rate", "delay", "timeout", "average_size", "size_variation", "bytes", "after",
-                "one_way", "close", "line", "match", "toxic", "action", "for", "count", "repeat", "stays"].as_slice()),
-            prop::sample::select([r#"0"#, "1", "18446744073709551615", "-1", "1e300", "\"a\"", "\"rst\"", "null", "true", "{}"].as_slice()),
+                "one_way", "close", "line", "match", "toxic", "action", "for", "count", "repeat", "stays",
+                "longest", "every", "shape", "idle", "how", "location", "flip_per_million", "drop_per_million"].as_slice()),
+            prop::sample::select([r#"0"#, "1", "18446744073709551615", "-1", "1e300", "\"a\"", "\"rst\"", "\"silent\"", "100", "null", "true", "{}"].as_slice()),
             0..4),
     ) {
         let attributes: Vec<String> = attributes.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
