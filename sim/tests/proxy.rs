@@ -12,5 +12,7 @@ mod connecting;
 mod losses;
 #[path = "proxy/outages.rs"]
 mod outages;
+#[path = "proxy/stories.rs"]
+mod stories;
 #[path = "proxy/toxics.rs"]
 mod toxics;

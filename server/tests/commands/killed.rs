@@ -4,7 +4,7 @@
 
 use crate::process::{Running, Signal, runs, serve, start, texts_of};
 use holdline_sim::live;
-use holdline_sim::outage::{ConnectFails, End, Outage, Then, Way};
+use holdline_sim::outage::{End, Outage, Remembers, Stop, Then, Way};
 use holdline_sim::proxy::{self, Act, Proxies, ProxySpec};
 use holdline_sim::rng::SplitMix64;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Bed {
             3 => hole(Way::Up, Then::Resume),
             4 => hole(Way::Down, Then::Rst),
             5 => Outage::ApReboot { dhcp_ms: 0 },
-            6 => Outage::NoConnect { how: ConnectFails::Refused },
+            6 => Outage::ServerStop { how: Stop::Killed, memory: Remembers::Everything },
             7 => Outage::Segments { size: 1 + self.below(4) as u32 },
             8 => Outage::Bufferbloat { latency_ms: 50, jitter_ms: 40 },
             _ => return Vec::new(),

@@ -28,7 +28,7 @@ impl Proxy {
     pub(crate) fn run(self) -> Ended {
         let line = self.listen.zip(self.upstream).map(|(listen, upstream)| ProxySpec::new("line", listen, upstream));
         let outages = match self.scenario {
-            Some(story) => live::plan(&library::load(&story)?)?,
+            Some(story) => live::plan(&library::load(&story)?.drawn(self.seed))?,
             None => Vec::new(),
         };
         let api = (self.api != "none").then_some(self.api);

@@ -1,7 +1,7 @@
 //! Which disturbance comes when: drawn from a seed, so that it can be played again.
 
 use holdline_sim::live;
-use holdline_sim::outage::{ConnectFails, End, Outage, Then, Way};
+use holdline_sim::outage::{End, Outage, Remembers, Stop, Then, Way};
 use holdline_sim::proxy::{self, Act, Close, HalfOpen, Stream, Toxic};
 use holdline_sim::rng::SplitMix64;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Kind {
             Self::BlackHoleDown => hole(Way::Down),
             Self::Roam => Outage::Roam,
             Self::ApReboot => Outage::ApReboot { dhcp_ms: 0 },
-            Self::ServerGone => Outage::NoConnect { how: ConnectFails::Refused },
+            Self::ServerGone => Outage::ServerStop { how: Stop::Killed, memory: Remembers::Everything },
             Self::Bufferbloat => Outage::Bufferbloat { latency_ms: 100, jitter_ms: 50 },
             Self::Segments => Outage::Segments { size: 3 },
             // The simulator knows it as what other outages leave behind.
