@@ -1,0 +1,112 @@
+//! A device that numbers its messages and answers those of the server, for `fw-esp/test-qemu.sh` to break.
+//!
+//! - `u BOOT N`: message N of this start, from 0 on, without end.
+//! - `g BOOT TEXT`: the server's message TEXT arrived.
+//!
+//! BOOT tells one start of the machine from another.
+#![no_std]
+#![no_main]
+
+mod board;
+mod ethernet;
+mod tcp;
+
+use board::{Uart, random, uptime_ms};
+use core::fmt::Write;
+use embassy_executor::{Executor, Spawner};
+use embassy_net::{Ipv4Address, Runner, Stack, StackResources};
+use embassy_time::Timer;
+use holdline_esp::{Board, Buffers, Channel, Client, Config, EmbassyClock, Handle, Hooks};
+use static_cell::StaticCell;
+
+const CONFIG: Config = Config::new().max_line(512).window(8).timeout_ms(1_000);
+
+/// Received, unacknowledged, on its way, tasks that wait.
+type Memory = Buffers<1024, 1024, 544, 4>;
+type Line = Handle<'static, 'static>;
+
+/// A line of the log for each link.
+struct Log;
+
+impl Hooks for Log {
+    fn connection(&mut self, up: bool) {
+        let _ = writeln!(Uart, "[{} ms] {}", uptime_ms(), if up { "up" } else { "down" });
+    }
+}
+
+#[embassy_executor::task]
+async fn network(mut runner: Runner<'static, ethernet::Ethernet>) -> ! {
+    runner.run().await
+}
+
+#[embassy_executor::task]
+async fn keep_up(mut client: Client<'static, 'static>, stack: Stack<'static>) {
+    // The host, as the machine sees it.
+    let server = (Ipv4Address::new(10, 0, 2, 2), board::server_port());
+    let mut board =
+        Board { network: tcp::Dhcp(stack), connector: tcp::Tcp::new(stack, server), clock: EmbassyClock, random, hooks: Log };
+    client.run(&mut board).await;
+}
+
+/// A text that is written into a buffer; what does not fit is cut off.
+struct Text<const N: usize>([u8; N], usize);
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let place = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.1 += text.len();
+        Ok(())
+    }
+}
+
+async fn send<const N: usize>(line: Line, text: core::fmt::Arguments<'_>) {
+    let mut buffer = Text([0; N], 0);
+    let _ = buffer.write_fmt(text);
+    let text = core::str::from_utf8(&buffer.0[..buffer.1]).unwrap_or_default();
+    if let Err(error) = line.send(text).await {
+        let _ = writeln!(Uart, "not sent: {error}");
+    }
+}
+
+#[embassy_executor::task]
+async fn count(line: Line, boot: u32) {
+    for number in 0_u64.. {
+        send::<48>(line, format_args!("u {boot} {number}")).await;
+        Timer::after_millis(5).await;
+    }
+}
+
+#[embassy_executor::task]
+async fn answer(line: Line, boot: u32) {
+    let mut buffer = [0; 512];
+    while let Ok(received) = line.recv(&mut buffer).await {
+        send::<544>(line, format_args!("g {boot} {}", received.text)).await;
+        if let Some(receipt) = received.receipt {
+            line.accept(receipt);
+        }
+    }
+}
+
+#[riscv_rt::entry]
+fn main() -> ! {
+    static MEMORY: StaticCell<Memory> = StaticCell::new();
+    static CHANNEL: StaticCell<Channel<'static>> = StaticCell::new();
+    static RESOURCES: StaticCell<StackResources<3>> = StaticCell::new();
+    static EXECUTOR: StaticCell<Executor> = StaticCell::new();
+
+    board::init();
+    let boot = random() as u32;
+    let _ = writeln!(Uart, "[{} ms] boot {boot}, server at port {}", uptime_ms(), board::server_port());
+    let card = ethernet::Ethernet::probe().expect("QEMU was started with a virtio-net-device");
+    let (stack, runner) =
+        embassy_net::new(card, embassy_net::Config::dhcpv4(Default::default()), RESOURCES.init(StackResources::new()), random());
+    let channel = Channel::new("board", CONFIG, MEMORY.init(Memory::new()), random).expect("the constants fit together");
+    let (client, line) = CHANNEL.init(channel).split();
+    EXECUTOR.init(Executor::new()).run(|spawner: Spawner| {
+        spawner.spawn(network(runner).expect("it is spawned once"));
+        spawner.spawn(keep_up(client, stack).expect("it is spawned once"));
+        spawner.spawn(count(line, boot).expect("it is spawned once"));
+        spawner.spawn(answer(line, boot).expect("it is spawned once"));
+    })
+}
