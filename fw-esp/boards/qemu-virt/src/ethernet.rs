@@ -158,10 +158,7 @@ impl Driver for Ethernet {
         // SAFETY: it is the buffer that was given with this token.
         let (header, len) = unsafe { self.nic.receive_complete(token, buffer) }.ok()?;
         let nic: *mut Nic = &mut self.nic;
-        Some((
-            Received { nic, buffer, token: &mut self.tokens[index], header, len },
-            Transmit { nic, buffer: self.transmit },
-        ))
+        Some((Received { nic, buffer, token: &mut self.tokens[index], header, len }, Transmit { nic, buffer: self.transmit }))
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) -> Option<Transmit<'_>> {

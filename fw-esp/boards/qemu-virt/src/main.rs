@@ -3,12 +3,15 @@
 //! - `u BOOT N`: message N of this start, from 0 on, without end.
 //! - `g BOOT TEXT`: the server's message TEXT arrived.
 //!
-//! BOOT tells one start of the machine from another.
+//! BOOT tells one start of the machine from another. With the feature `durable` the session is kept in flash, and what was said under
+//! one start arrives before what is said under the next.
 #![no_std]
 #![no_main]
 
 mod board;
 mod ethernet;
+#[cfg(feature = "durable")]
+mod flash;
 mod tcp;
 
 use board::{Uart, random, uptime_ms};
@@ -16,7 +19,7 @@ use core::fmt::Write;
 use embassy_executor::{Executor, Spawner};
 use embassy_net::{Ipv4Address, Runner, Stack, StackResources};
 use embassy_time::Timer;
-use holdline_esp::{Board, Buffers, Channel, Client, Config, EmbassyClock, Handle, Hooks};
+use holdline_esp::{Board, Buffers, Channel, Config, EmbassyClock, Handle, Hooks};
 use static_cell::StaticCell;
 
 const CONFIG: Config = Config::new().max_line(512).window(8).timeout_ms(1_000);
@@ -39,13 +42,42 @@ async fn network(mut runner: Runner<'static, ethernet::Ethernet>) -> ! {
     runner.run().await
 }
 
-#[embassy_executor::task]
-async fn keep_up(mut client: Client<'static, 'static>, stack: Stack<'static>) {
+/// All that the client needs of this machine.
+type Machine = Board<tcp::Dhcp, tcp::Tcp, EmbassyClock, fn() -> u64, Log>;
+
+fn machine(stack: Stack<'static>) -> Machine {
     // The host, as the machine sees it.
     let server = (Ipv4Address::new(10, 0, 2, 2), board::server_port());
-    let mut board =
-        Board { network: tcp::Dhcp(stack), connector: tcp::Tcp::new(stack, server), clock: EmbassyClock, random, hooks: Log };
-    client.run(&mut board).await;
+    Board { network: tcp::Dhcp(stack), connector: tcp::Tcp::new(stack, server), clock: EmbassyClock, random, hooks: Log }
+}
+
+#[cfg(not(feature = "durable"))]
+#[embassy_executor::task]
+async fn keep_up(spawner: Spawner, stack: Stack<'static>, boot: u32) {
+    let channel = Channel::new("board", CONFIG, MEMORY.init(Memory::new()), random).expect("the constants fit together");
+    let (mut client, line) = CHANNEL.init(channel).split();
+    applications(spawner, line, boot);
+    client.run(&mut machine(stack)).await;
+}
+
+#[cfg(feature = "durable")]
+#[embassy_executor::task]
+async fn keep_up(spawner: Spawner, stack: Stack<'static>, boot: u32) {
+    static RECORD: StaticCell<[u8; 96]> = StaticCell::new();
+    // Three sectors behind the first.
+    let mut store = holdline_esp::FlashStore::<_, 96>::new(flash::Flash, 0x4_0000..0x10_0000).expect("they are whole sectors");
+    let channel =
+        Channel::durable("board", CONFIG, MEMORY.init(Memory::new()), random, &mut store, RECORD.init([0; 96]), None).await;
+    let channel = channel.expect("the flash can be read");
+    let (mut client, line) = CHANNEL.init(channel).split();
+    let _ = writeln!(Uart, "[{} ms] {} messages from before", uptime_ms(), line.status().unacked);
+    applications(spawner, line, boot);
+    client.run_durable(&mut machine(stack), &mut store).await;
+}
+
+fn applications(spawner: Spawner, line: Line, boot: u32) {
+    spawner.spawn(count(line, boot).expect("it is spawned once"));
+    spawner.spawn(answer(line, boot).expect("it is spawned once"));
 }
 
 /// A text that is written into a buffer; what does not fit is cut off.
@@ -88,10 +120,11 @@ async fn answer(line: Line, boot: u32) {
     }
 }
 
+static MEMORY: StaticCell<Memory> = StaticCell::new();
+static CHANNEL: StaticCell<Channel<'static>> = StaticCell::new();
+
 #[riscv_rt::entry]
 fn main() -> ! {
-    static MEMORY: StaticCell<Memory> = StaticCell::new();
-    static CHANNEL: StaticCell<Channel<'static>> = StaticCell::new();
     static RESOURCES: StaticCell<StackResources<3>> = StaticCell::new();
     static EXECUTOR: StaticCell<Executor> = StaticCell::new();
 
@@ -99,14 +132,10 @@ fn main() -> ! {
     let boot = random() as u32;
     let _ = writeln!(Uart, "[{} ms] boot {boot}, server at port {}", uptime_ms(), board::server_port());
     let card = ethernet::Ethernet::probe().expect("QEMU was started with a virtio-net-device");
-    let (stack, runner) =
-        embassy_net::new(card, embassy_net::Config::dhcpv4(Default::default()), RESOURCES.init(StackResources::new()), random());
-    let channel = Channel::new("board", CONFIG, MEMORY.init(Memory::new()), random).expect("the constants fit together");
-    let (client, line) = CHANNEL.init(channel).split();
+    let config = embassy_net::Config::dhcpv4(Default::default());
+    let (stack, runner) = embassy_net::new(card, config, RESOURCES.init(StackResources::new()), random());
     EXECUTOR.init(Executor::new()).run(|spawner: Spawner| {
         spawner.spawn(network(runner).expect("it is spawned once"));
-        spawner.spawn(keep_up(client, stack).expect("it is spawned once"));
-        spawner.spawn(count(line, boot).expect("it is spawned once"));
-        spawner.spawn(answer(line, boot).expect("it is spawned once"));
+        spawner.spawn(keep_up(spawner, stack, boot).expect("it is spawned once"));
     })
 }

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Boots the board of boards/qemu-virt in QEMU against the real server, through the live proxy, breaks everything that can be broken, and
+# checks that nothing is lost, repeated or out of order beyond what a lost memory costs.
+#
+#     fw-esp/test-qemu.sh            every fault once, a few minutes
+#     ROUNDS=5 fw-esp/test-qemu.sh   five times
+#
+# It needs QEMU and a compiler for riscv32imac. On Debian as root it installs both; elsewhere: qemu-system-riscv32 from your
+# packages, and `rustup target add riscv32imac-unknown-none-elf`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+target=riscv32imac-unknown-none-elf
+built=${CARGO_TARGET_DIR:-$PWD/target}
+board=$built/qemu-virt
+
+main() {
+    command -v qemu-system-riscv32 >/dev/null || install_qemu
+    find_cargo || {
+        .ci/install-embedded "$target"
+        find_cargo
+    }
+    build durable --features durable
+    build volatile
+    cargo build --locked -p holdline-server -p holdline-sim
+    HOLDLINE_BOARD=$board/volatile HOLDLINE_DURABLE_BOARD=$board/durable \
+        HOLDLINE_SERVER=$built/debug/holdline-server HOLDLINE_SIM=$built/debug/holdline-sim \
+        cargo test --locked -p holdline-esp --test qemu -- --ignored --nocapture --test-threads 1
+}
+
+# Builds the board's program under this name.
+build() {
+    local name=$1
+    shift
+    (cd fw-esp/boards/qemu-virt && $bare build --locked --release --target "$target" --target-dir "$board" "$@")
+    cp "$board/$target/release/holdline-qemu-virt" "$board/$name"
+}
+
+# Sets `bare`: the cargo that builds for the board.
+find_cargo() {
+    local sysroot
+    for bare in "cargo" "cargo +deb"; do
+        sysroot=$(${bare/cargo/rustc} --print sysroot 2>/dev/null) || continue
+        compgen -G "$sysroot/lib/rustlib/$target/lib/libcore-*.rlib" >/dev/null && return
+    done
+    return 1
+}
+
+install_qemu() {
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || {
+        echo "qemu-system-riscv32 is not here; on Debian it is in the package qemu-system-misc" >&2
+        return 1
+    }
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-misc >/dev/null
+}
+
+main
