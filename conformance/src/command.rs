@@ -1,5 +1,6 @@
 //! The command line.
 
+mod mutants;
 mod play;
 mod show;
 
@@ -62,6 +63,11 @@ enum What {
     Show {
         /// Its id, or its family's
         case: String,
+    },
+    /// Plays the cases against subjects that each have one defect, and fails when one is not found by a case that checks what it breaks
+    Mutants {
+        #[command(flatten)]
+        options: mutants::Options,
     },
     /// Shows which case, test and code each requirement has; fails on a requirement that has no case and no reason for it
     Coverage {
@@ -187,6 +193,7 @@ impl What {
                 Ok(0)
             }
             Self::Show { case } => show::show(&case, specification, cases).map(|()| 0).map_err(Failure::Usage),
+            Self::Mutants { options } => options.run(specification, cases),
             Self::Coverage { root, json, html } => {
                 let citations = root.map(|root| Citations::read(&root)).unwrap_or_default();
                 show::coverage(specification, cases, &citations, json, html.as_deref())

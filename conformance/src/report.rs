@@ -3,12 +3,14 @@
 mod coverage;
 mod html;
 mod machine;
+mod mutants;
 mod story;
 
 pub(crate) use coverage::read_exemptions;
 pub use coverage::{Citations, Coverage, Row};
 pub use html::page;
 pub use machine::{json, junit, tap};
+pub use mutants::Mutants;
 pub use story::story;
 
 use crate::run::{Done, Standing};

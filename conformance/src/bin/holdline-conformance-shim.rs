@@ -1,8 +1,10 @@
 //! The reference shim: the protocol crate over std's TCP, with one thread that thinks and others that read and write.
 //!
-//! It is what `docs/conformance.md` describes, and small enough to be read as an example of it.
+//! It is what `docs/conformance.md` describes, and small enough to be read as an example of it. With `--mutant NAME` the subject has
+//! that defect, so that somebody can see what the suite says to it.
 
-use holdline_conformance::subject::{Io, Store, Subject};
+use holdline_conformance::mutant::{Defect, Mutant, find};
+use holdline_conformance::subject::{Io, Store};
 use holdline_proto::{ConnectFailure, Instant};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -11,10 +13,20 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-fn main() {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let defect = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => None,
+        ["--mutant", name] if find(name).is_some() => find(name),
+        _ => {
+            eprintln!("usage: holdline-conformance-shim [--mutant NAME]; `holdline-conformance mutants --list` shows the names");
+            return ExitCode::from(2);
+        }
+    };
     let (sender, news) = channel();
     let requests = sender.clone();
     std::thread::spawn(move || {
@@ -27,7 +39,8 @@ fn main() {
         // Nobody is left who could ask.
         let _ = requests.send(News::Stop);
     });
-    Shim::new(sender).run(&news);
+    Shim::new(defect, sender).run(&news);
+    ExitCode::SUCCESS
 }
 
 /// What wakes the shim.
@@ -42,7 +55,8 @@ enum News {
 }
 
 struct Shim {
-    subject: Subject,
+    defect: Option<&'static Defect>,
+    subject: Mutant,
     clock: std::time::Instant,
     sender: Sender<News>,
     streams: BTreeMap<u64, (TcpStream, Sender<Vec<u8>>)>,
@@ -59,9 +73,10 @@ fn seed() -> u64 {
 
 impl Shim {
     #[expect(clippy::disallowed_methods, reason = "there is no runtime here whose clock could be asked")]
-    fn new(sender: Sender<News>) -> Self {
+    fn new(defect: Option<&'static Defect>, sender: Sender<News>) -> Self {
         Self {
-            subject: Subject::new(seed(), Box::new(Nowhere)),
+            defect,
+            subject: Mutant::new(defect, seed(), Box::new(Nowhere)),
             clock: std::time::Instant::now(),
             sender,
             streams: BTreeMap::new(),
@@ -106,6 +121,10 @@ impl Shim {
             self.subject.handle_timeout(self.now());
             self.serve();
             self.go_on_waiting();
+            if let Some(stop) = self.subject.ended() {
+                eprintln!("{stop:?}");
+                std::process::exit(101);
+            }
         }
     }
 
@@ -165,8 +184,8 @@ impl Shim {
         let failed = |why: String| json!({"ok": false, "error": "failed", "why": why});
         let text = |key: &str| request.get(key).and_then(Json::as_str);
         if let Some(folder) = text("store") {
-            self.subject =
-                Subject::new(seed(), Box::new(Folder { file: PathBuf::from(folder).join("memory.json"), last: Vec::new() }));
+            let folder = Folder { file: PathBuf::from(folder).join("memory.json"), last: Vec::new() };
+            self.subject = Mutant::new(self.defect, seed(), Box::new(folder));
         }
         if let Some(address) = text("connect") {
             match address.to_socket_addrs().ok().and_then(|mut all| all.next()) {
