@@ -1,5 +1,6 @@
 //! What the server printed, judged by what both ends declare. The server keeps nothing over its own end, and of the boards one does.
 
+use crate::stage::Printed;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -72,7 +73,7 @@ impl Judge {
     }
 
     /// A message that the server of this life has printed.
-    pub(crate) fn hear(&mut self, (life, text): &(u64, String)) {
+    pub(crate) fn hear(&mut self, (life, text): &Printed) {
         self.heard = life + 1;
         let mut words = text.split(' ');
         let kind = words.next();

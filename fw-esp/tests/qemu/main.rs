@@ -2,6 +2,8 @@
 //!
 //! It needs an emulator and a compiler for the board; so `fw-esp/test-qemu.sh` builds what it needs and runs it.
 
+#![expect(clippy::disallowed_methods, reason = "the programs on the stage live in real time")]
+
 mod judge;
 mod stage;
 

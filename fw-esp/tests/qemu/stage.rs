@@ -18,10 +18,13 @@ pub(crate) struct Stage {
     _proxy: Running,
     _machine: Running,
     qmp: BufReader<UnixStream>,
-    lines: (Sender<(u64, String)>, Receiver<(u64, String)>),
+    lines: (Sender<Printed>, Receiver<Printed>),
     /// How often the server was started again.
     pub(crate) life: u64,
 }
+
+/// A text, and the life of the server that printed it.
+pub(crate) type Printed = (u64, String);
 
 struct Running(Child);
 
@@ -159,7 +162,7 @@ impl Stage {
     }
 
     /// What the servers have printed, each with its life; waits for so long if there is nothing.
-    pub(crate) fn printed(&mut self, wait: Duration) -> Vec<(u64, String)> {
+    pub(crate) fn printed(&mut self, wait: Duration) -> Vec<Printed> {
         let first = self.lines.1.recv_timeout(wait).ok();
         first.into_iter().chain(self.lines.1.try_iter()).collect()
     }
