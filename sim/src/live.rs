@@ -14,7 +14,7 @@ use std::time::Duration;
 /// What a story draws has to be [drawn](Scenario::drawn) before.
 ///
 /// # Errors
-/// An outage that waits for a count, or that happens [elsewhere](elsewhere) than on the way: the message says which and why.
+/// An outage that waits for a count, or that happens [elsewhere] than on the way: the message says which and why.
 pub fn plan(scenario: &Scenario) -> Result<Vec<Live>, ScenarioError> {
     let mut plan = Vec::new();
     for (index, entry) in scenario.outages.iter().enumerate() {
@@ -47,7 +47,7 @@ pub const fn elsewhere(outage: &Outage) -> Option<&'static str> {
     }
 }
 
-/// What the proxy has to do for one outage, to every line; `None` if it happens [elsewhere](elsewhere).
+/// What the proxy has to do for one outage, to every line; `None` if it happens [elsewhere].
 ///
 /// Where connections are to be dead afterwards, the last of it lasts to the end.
 ///
