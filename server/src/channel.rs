@@ -8,6 +8,7 @@ mod driving;
 mod waiting;
 
 use crate::error::{Closed, WriteError};
+use crate::registry::Arrival;
 use crate::sync::{Mutex, MutexGuard, lock};
 use holdline_proto::{DownReason, Instant, Outbox, Receipt, Role, SendError, TakeoverGuard, VecOutbox, classic};
 use std::collections::VecDeque;
@@ -50,6 +51,8 @@ pub(crate) struct State<R> {
     guard: Option<Box<TakeoverGuard>>,
     /// How many links this session has had: the driver of the latest owns the session.
     pub(crate) link: u32,
+    /// Server only: which connection the present or last link came on.
+    pub(crate) arrival: Arrival,
     connects: u32,
     inbox: VecDeque<Received>,
     /// Best-effort lines for the present link.
@@ -118,6 +121,7 @@ impl<R: Role> Channel<R> {
             session,
             guard: None,
             link: 0,
+            arrival: Arrival::default(),
             connects: 0,
             inbox: VecDeque::new(),
             datagrams: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::driver::{Driver, Remains};
-use crate::registry::{Admitted, Refusal, Registry};
+use crate::registry::{Admitted, Arrival, Refusal, Registry, TurnedAway};
 use crate::sync::{Mutex, lock};
 use holdline_proto::{Greeting, HELLO_MAX, Server as ServerRole, refuse};
 use pin_project_lite::pin_project;
@@ -42,6 +42,14 @@ pub(crate) struct Doors {
 pub(crate) struct Place {
     doors: Arc<Doors>,
     address: IpAddr,
+}
+
+/// What is known of a connection before its hello.
+#[derive(Default)]
+struct Newcomer {
+    /// When it was accepted; `None` for a wire that stays open, where every hello is news.
+    arrival: Option<Arrival>,
+    place: Option<Place>,
 }
 
 impl Doors {
@@ -197,19 +205,20 @@ pin_project! {
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Serve<'s, S> {
     pub(crate) fn new(stream: S, registry: Arc<Registry>, doors: Arc<Doors>, place: Option<Place>) -> Self {
-        let stage = Stage::greeting(stream, &registry, &doors, place, Vec::new());
+        let arrival = (!registry.is_checked()).then(|| registry.arrive());
+        let stage = Stage::greeting(stream, &registry, &doors, Newcomer { arrival, place }, Vec::new());
         Self { registry, doors, stage }
     }
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Stage<'s, S> {
-    fn greeting(stream: S, registry: &Arc<Registry>, doors: &Arc<Doors>, place: Option<Place>, tail: Vec<u8>) -> Self {
+    fn greeting(stream: S, registry: &Arc<Registry>, doors: &Arc<Doors>, newcomer: Newcomer, tail: Vec<u8>) -> Self {
         let (registry, doors) = (Arc::clone(registry), Arc::clone(doors));
         let greeting = async move {
             tokio::select! {
                 biased;
                 () = doors.slammed() => Greeted::Gone,
-                greeted = greet(stream, &registry, tail, place) => greeted,
+                greeted = greet(stream, &registry, tail, newcomer) => greeted,
             }
         };
         Self::Greeting { greeting: Box::pin(greeting) }
@@ -230,7 +239,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> 
                         this.stage.set(Stage::Driving { driver, sleep: tokio::time::sleep_until(clock.at(clock.now())) });
                     }
                     Greeted::Again { stream, tail } => {
-                        this.stage.set(Stage::greeting(stream, this.registry, this.doors, None, tail));
+                        this.stage.set(Stage::greeting(stream, this.registry, this.doors, Newcomer::default(), tail));
                     }
                     Greeted::Gone => return Poll::Ready(()),
                 },
@@ -243,7 +252,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> 
                     if ended || !this.registry.is_checked() {
                         return Poll::Ready(());
                     }
-                    this.stage.set(Stage::greeting(stream, this.registry, this.doors, None, tail));
+                    this.stage.set(Stage::greeting(stream, this.registry, this.doors, Newcomer::default(), tail));
                 }
                 StageProjected::Done => return Poll::Ready(()),
             }
@@ -266,13 +275,13 @@ enum Greeted<S> {
 }
 
 /// Reads the first line and admits it, or turns it away. `first` holds what was received already.
-async fn greet<S>(mut stream: S, registry: &Registry, mut first: Vec<u8>, place: Option<Place>) -> Greeted<S>
+async fn greet<S>(mut stream: S, registry: &Registry, mut first: Vec<u8>, newcomer: Newcomer) -> Greeted<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let check = registry.is_checked();
     let turn_away = || {
-        if let Some(place) = &place {
+        if let Some(place) = &newcomer.place {
             place.doors.turn_away();
         }
     };
@@ -284,10 +293,11 @@ where
         return Greeted::Gone;
     };
     let refusal = match Greeting::read(&first, check) {
-        Ok(Some((greeting, taken))) => match registry.admit(&greeting) {
+        Ok(Some((greeting, taken))) => match registry.admit(&greeting, newcomer.arrival.unwrap_or_else(|| registry.arrive())) {
             Ok(admitted) => return Greeted::Admitted { stream, admitted, rest: first.get(taken..).unwrap_or_default().to_vec() },
             // A classic peer would take an answer for a message.
-            Err(refusal) => matches!(greeting, Greeting::Native(_)).then_some(refusal),
+            Err(TurnedAway::Refused(refusal)) => matches!(greeting, Greeting::Native(_)).then_some(refusal),
+            Err(TurnedAway::Overtaken) => None,
         },
         Ok(None) => None,
         // HL-0031: the same, where it is too long or no text.

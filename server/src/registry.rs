@@ -11,6 +11,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Notify;
 
 /// All sessions of a server.
@@ -21,6 +22,8 @@ pub(crate) struct Registry {
     pub(crate) reporter: Reporter,
     /// Drawn once for the program: every session says the same.
     boot: u64,
+    /// Connections so far.
+    arrivals: AtomicU32,
     entries: Mutex<Entries>,
 }
 
@@ -58,7 +61,36 @@ impl PartialEq for Entry {
 
 impl Eq for Entry {}
 
+/// The number of a connection, in the order in which they were accepted. It begins again after 2³²: every link keeps one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrival(u32);
+
+impl Arrival {
+    /// As many connections as are never accepted within one hello timeout. Of two that are further apart, which happens when a link
+    /// has lasted for long, none is known to be the older one.
+    const SPAN: u32 = 1 << 24;
+
+    fn is_before(self, other: Self) -> bool {
+        (1..Self::SPAN).contains(&other.0.wrapping_sub(self.0))
+    }
+}
+
 /// Why a greeting is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnedAway {
+    /// The peer is told, if its profile has words for it.
+    Refused(Refusal),
+    /// Its client has given this connection up for a newer one, and nobody would hear an answer.
+    Overtaken,
+}
+
+impl From<RefusalCode> for TurnedAway {
+    fn from(code: RefusalCode) -> Self {
+        Self::Refused(code.into())
+    }
+}
+
+/// What a peer that is turned away is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: RefusalCode,
@@ -81,7 +113,14 @@ impl Registry {
     pub(crate) fn new(config: CheckedConfig) -> Self {
         // HL-0020
         let boot = config.given.chance.draw();
-        Self { config, clock: Clock::new(), reporter: Reporter::new(), boot, entries: Mutex::default() }
+        Self {
+            config,
+            clock: Clock::new(),
+            reporter: Reporter::new(),
+            boot,
+            arrivals: AtomicU32::new(0),
+            entries: Mutex::default(),
+        }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Channel<ServerRole>>> {
@@ -128,8 +167,14 @@ impl Registry {
         self.get(id)
     }
 
-    /// Lets a greeting in, or says why not; the session has taken up the link when this returns.
-    pub(crate) fn admit(&self, greeting: &Greeting<'_>) -> Result<Admitted, Refusal> {
+    /// The number of a connection that has just been accepted.
+    pub(crate) fn arrive(&self) -> Arrival {
+        Arrival(self.arrivals.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Lets a greeting in, or says why not; the session has taken up the link when this returns. `arrival` is that of the connection
+    /// on which it came.
+    pub(crate) fn admit(&self, greeting: &Greeting<'_>, arrival: Arrival) -> Result<Admitted, TurnedAway> {
         let config = &self.config.given;
         let (id, profile, boot) = match greeting {
             Greeting::Native(hello) => (hello.client, Profile::Native, Some(hello.terms.boot)),
@@ -143,7 +188,7 @@ impl Registry {
         let now = self.clock.now();
         // HL-0125
         if entries.closing {
-            return Err(self.come_back_later(RefusalCode::Closing));
+            return Err(TurnedAway::Refused(self.come_back_later(RefusalCode::Closing)));
         }
         let unknown = !config.expected.is_empty() && !config.expected.contains(id);
         if !entries.sessions.contains(id) {
@@ -156,7 +201,7 @@ impl Registry {
             }
             // HL-0115
             if entries.sessions.len() >= config.limits.sessions {
-                return Err(self.come_back_later(RefusalCode::Busy));
+                return Err(TurnedAway::Refused(self.come_back_later(RefusalCode::Busy)));
             }
             let id: Arc<str> = id.into();
             let session = self.session(profile, self.config.outbox());
@@ -171,14 +216,19 @@ impl Registry {
         let mut reports = Vec::new();
         let mut locked = channel.lock();
         let live = locked.get().session.has_link();
+        // HL-0164: tasks run in any order, and a hello may have waited in the network.
+        if live && arrival.is_before(locked.get().arrival) {
+            return Err(TurnedAway::Overtaken);
+        }
         if let Err(retry_ms) = locked.get().guard(now, boot) {
             drop(locked);
             self.reporter.tell(&channel.id, What::Duplicate);
-            return Err(Refusal { code: RefusalCode::DuplicateClient, retry_ms });
+            return Err(TurnedAway::Refused(Refusal { code: RefusalCode::DuplicateClient, retry_ms }));
         }
         drop(entries);
         let link = locked.begin_link(
             |state, reports| {
+                state.arrival = arrival;
                 // HL-0013
                 if matches!(state.session, Session::Native(_)) != boot.is_some() {
                     state.session = self.session(profile, state.move_outbox(self.config.outbox()));
@@ -234,6 +284,18 @@ impl Drop for Awaiting<'_> {
         let mut entries = lock(&self.registry.entries);
         if entries.awaited.get(self.id).is_some_and(|awaited| Arc::strong_count(awaited) == 1) {
             entries.awaited.remove(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_connection_is_older_survives_the_end_of_the_count() {
+        for (one, other, expected) in [(0, 1, true), (1, 0, false), (1, 1, false), (u32::MAX, 0, true), (0, u32::MAX, false)] {
+            assert_eq!(Arrival(one).is_before(Arrival(other)), expected, "{one} and {other}");
         }
     }
 }

@@ -92,6 +92,43 @@ async fn what_the_old_link_still_brings_is_discarded() {
     assert_eq!(line.status().unread, 0);
 }
 
+/// A client has one connection at a time: the one that was accepted last. What it said on an older one may be read later, because
+/// it waited in the network, or because the runtime comes to that connection's task later.
+// HL-0164
+#[tokio::test(start_paused = true)]
+async fn a_hello_that_is_read_late_takes_nothing_from_a_newer_connection() {
+    let server = server(ServerConfig { flavour: Flavour::V2019, ..ServerConfig::default() });
+    for (id, old_hello, new_hello, message) in [
+        ("classic", "classic\n\n00par".to_owned(), "classic\n".to_owned(), "01whole"),
+        ("same-boot", hello("same-boot", "") + "\n", hello("same-boot", "") + "\n", "\nM1 whole"),
+        ("restarted", hello("restarted", "boot=1") + "\n", hello("restarted", "boot=2 epoch=8") + "\n", "\nM1 whole"),
+    ] {
+        let mut old = wire(&server);
+        tokio::task::yield_now().await;
+        let mut new = wire(&server);
+        tokio::task::yield_now().await;
+        // The server finds both hellos at the same moment, the new one first.
+        new.writes(&new_hello).await;
+        old.writes(&old_hello).await;
+        assert_eq!(soon(old.hears_all()).await, [""; 0], "there is nobody to be answered: {id}");
+        new.says(message).await;
+        let line = soon(server.client(id)).await.expect("the server lives");
+        assert_eq!(soon(line.readline()).await.as_deref(), Ok("whole"));
+        assert_eq!(line.connects(), 1);
+    }
+}
+
+// HL-0164
+#[tokio::test(start_paused = true)]
+async fn an_older_connection_is_let_in_when_no_newer_one_is_open() {
+    let server = server(ServerConfig::default());
+    let mut old = wire(&server);
+    tokio::task::yield_now().await;
+    drop(device(&server, "dev").await);
+    sleep(1).await;
+    greet(&mut old, &hello("dev", "")).await;
+}
+
 // HL-0123
 #[tokio::test(start_paused = true)]
 async fn the_fourth_takeover_by_another_boot_within_ten_timeouts_is_refused_and_reported() {
