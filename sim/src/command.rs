@@ -144,7 +144,13 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
 
 fn verdict(outcome: &Outcome) -> ExitCode {
     if outcome.violations.is_empty() {
-        println!("The guarantee held.");
+        match outcome.holes.as_slice() {
+            [] => println!("The guarantee held."),
+            [first, others @ ..] => {
+                let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
+                println!("What this wire promises held; but although nobody forgot anything, {first}{more}.");
+            }
+        }
         return ExitCode::SUCCESS;
     }
     println!("The guarantee was broken:");

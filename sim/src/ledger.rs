@@ -80,6 +80,10 @@ pub struct Account {
     pub repeated: u64,
     /// Delivered after a later one.
     pub reordered: u64,
+    /// Of the lost: what somebody's loss of memory cost, or what a session dropped and said so.
+    pub lost_excused: u64,
+    /// Of the repeated: what somebody's loss of memory cost.
+    pub repeated_excused: u64,
 }
 
 impl std::ops::AddAssign for Account {
@@ -90,6 +94,8 @@ impl std::ops::AddAssign for Account {
         self.lost += other.lost;
         self.repeated += other.repeated;
         self.reordered += other.reordered;
+        self.lost_excused += other.lost_excused;
+        self.repeated_excused += other.repeated_excused;
     }
 }
 

@@ -20,9 +20,11 @@ stories![
     "cloned-id",
     "connect-refused",
     "device-brownout",
+    "duplicate-after-power-cut",
     "firewall-drops",
     "flapping-wifi",
     "half-open-server",
+    "intermittent-wifi",
     "laptop-lid",
     "nat-idle",
     "one-way-black-hole",
@@ -33,6 +35,7 @@ stories![
     "server-restart",
     "slow-line",
     "tiny-segments",
+    "wifi-drops-under-load",
     "zero-window",
 ];
 

@@ -15,6 +15,12 @@ use crate::scenario::Scenario;
 use crate::trace::Traced;
 use crate::world::NodeId;
 
+/// A name or a path as one word of a shell's command.
+pub fn quoted(named: &str) -> String {
+    let plain = named.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter));
+    if plain { named.to_owned() } else { format!("'{}'", named.replace('\'', r"'\''")) }
+}
+
 /// A story that was played once, with everything that happened.
 #[derive(Debug)]
 pub struct Recording {
@@ -38,13 +44,11 @@ impl Recording {
         let mut fleet = story.fleet(profile, seed);
         fleet.world.record();
         story.play(&mut fleet);
-        let plain = named.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter));
-        let quoted = if plain { named.to_owned() } else { format!("'{}'", named.replace('\'', r"'\''")) };
         Self {
             story,
             profile,
             seed,
-            command: format!("holdline-sim run {quoted} --seed {seed} --profile {}", profile.name()),
+            command: format!("holdline-sim run {} --seed {seed} --profile {}", quoted(named), profile.name()),
             outcome: fleet.outcome(true),
             names: fleet.named(),
             server: fleet.server(),

@@ -19,6 +19,8 @@ pub struct Total {
     pub broken: Vec<u64>,
     /// The seeds of the runs in which something was lost, repeated or reordered although nobody forgot anything, in order.
     pub holed: Vec<u64>,
+    /// The first of them, and the first thing that it lost, repeated or reordered so.
+    pub hole: Option<(u64, String)>,
 }
 
 /// Plays a run for each seed on all cores. `progress` is told how many are done, of how many, after each; when it breaks off, no further
@@ -81,8 +83,11 @@ impl Total {
         if !outcome.violations.is_empty() {
             self.broken.push(seed);
         }
-        if !outcome.holes.is_empty() {
+        if let Some(hole) = outcome.holes.into_iter().next() {
             self.holed.push(seed);
+            if self.hole.as_ref().is_none_or(|(first, _)| seed < *first) {
+                self.hole = Some((seed, hole));
+            }
         }
     }
 }

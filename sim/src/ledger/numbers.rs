@@ -18,6 +18,7 @@ pub(super) struct Numbers {
     /// What this wire cannot promise although nobody forgot: a hole of the profile.
     pub(super) hole_lost: BTreeSet<u64>,
     repeated: u64,
+    repeated_excused: u64,
     reordered: u64,
 }
 
@@ -51,9 +52,11 @@ impl Numbers {
             self.reordered += 1;
             return Some(Odd::Late).filter(|_| !self.may_be_repeated.contains(&number));
         }
+        let excused = self.may_be_repeated.contains(&number);
         self.repeated += 1;
+        self.repeated_excused += u64::from(excused);
         // HL-0080
-        Some(Odd::Twice).filter(|_| !self.may_be_repeated.contains(&number))
+        Some(Odd::Twice).filter(|_| !excused)
     }
 
     pub(super) fn withdraw(&mut self, number: u64) {
@@ -84,11 +87,20 @@ impl Numbers {
 
     pub(super) fn account(&self, delivery: Delivery) -> Account {
         let lost = self.outstanding().count() as u64;
+        let excused = |number: &u64| self.may_be_lost.contains(number) && !self.withdrawn.contains(number);
         let replaced = match delivery {
             Delivery::Latest => self.withdrawn.iter().filter(|&&number| !self.was_received(number)).count() as u64,
             Delivery::Reliable | Delivery::BestEffort => 0,
         };
-        let (repeated, reordered) = (self.repeated, self.reordered);
-        Account { sent: self.sent, delivered: self.sent - lost, replaced, lost: lost - replaced, repeated, reordered }
+        Account {
+            sent: self.sent,
+            delivered: self.sent - lost,
+            replaced,
+            lost: lost - replaced,
+            repeated: self.repeated,
+            reordered: self.reordered,
+            lost_excused: self.outstanding().filter(excused).count() as u64,
+            repeated_excused: self.repeated_excused,
+        }
     }
 }

@@ -15,7 +15,7 @@ pub struct Column {
 const STYLE: &str = "<style>
 text{font:13px system-ui,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b1f24}
 .h{font-size:17px;font-weight:600}.t{font-weight:600}.s{fill:#667080;font-size:12px}.r{text-anchor:end}.m{text-anchor:middle}
-.paper{fill:#fff}.rule{stroke:#d9dde3}.c0{fill:#12876f}.c1{fill:#1f5fbf}.c2{fill:#e07b00}.w{stroke:#1b1f24}
+.p{opacity:.4}.paper{fill:#fff}.rule{stroke:#d9dde3}.c0{fill:#12876f}.c1{fill:#1f5fbf}.c2{fill:#e07b00}.w{stroke:#1b1f24}
 @media (prefers-color-scheme:dark){text{fill:#e4e8ee}.s{fill:#97a1b0}.paper{fill:#14171c}.rule{stroke:#323844}.c0{fill:#41cdb0}.c1{fill:#7fb0ff}.c2{fill:#ffae4a}.w{stroke:#e4e8ee}}
 </style>";
 
@@ -33,20 +33,27 @@ pub fn svg(story: &str, seeds: u64, columns: &[Column]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n\
          <title>{0}, {seeds} seeds</title>\n{STYLE}\n<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
-         <text class=\"h\" x=\"24\" y=\"34\">{0}</text><text class=\"s\" x=\"24\" y=\"54\">{seeds} seeds in each profile; messages of both directions</text>\n",
+         <text class=\"h\" x=\"24\" y=\"34\">{0}</text><text class=\"s\" x=\"24\" y=\"54\">{seeds} seeds in each profile; messages of both directions. Pale: what somebody's loss of memory cost.</text>\n",
         escaped(story)
     );
     let thousandth = |count: u64, of: u64| count as f64 * 1_000.0 / of.max(1) as f64;
-    type Figure<'f> = (&'f str, &'f dyn Fn(&Total) -> f64, bool);
+    let counted = |total: &Total, count: u64, excused: u64| {
+        let sent = total.outcome.account.sent;
+        [thousandth(count, sent), thousandth(excused, sent)]
+    };
     let figures: [Figure<'_>; 4] = [
-        ("lost, of 1000 sent", &|total| thousandth(total.outcome.account.lost, total.outcome.account.sent), true),
-        ("repeated, of 1000 sent", &|total| thousandth(total.outcome.account.repeated, total.outcome.account.sent), true),
-        ("reordered, of 1000 sent", &|total| thousandth(total.outcome.account.reordered, total.outcome.account.sent), true),
-        ("bytes on the wire for each message", &|total| total.outcome.bytes_per_message(), false),
+        ("lost, of 1000 sent", &|total| counted(total, total.outcome.account.lost, total.outcome.account.lost_excused), true),
+        (
+            "repeated, of 1000 sent",
+            &|total| counted(total, total.outcome.account.repeated, total.outcome.account.repeated_excused),
+            true,
+        ),
+        ("reordered, of 1000 sent", &|total| counted(total, total.outcome.account.reordered, 0), true),
+        ("bytes on the wire for each message", &|total| [total.outcome.bytes_per_message(), 0.0], false),
     ];
-    for (index, (title, figure, zero_is_good)) in figures.into_iter().enumerate() {
+    for (index, figure) in figures.into_iter().enumerate() {
         let (left, top) = ((index % 2) as f64 * 480.0, 78.0 + (index / 2) as f64 * panel);
-        bars(&mut out, left, top, title, columns, figure, zero_is_good);
+        bars(&mut out, left, top, columns, figure);
     }
     let top = 78.0 + 2.0 * panel + 12.0;
     let noticed = |total: &Total| [&total.outcome.device_noticed_ms[..], &total.outcome.server_noticed_ms].concat();
@@ -63,18 +70,24 @@ fn escaped(text: &str) -> String {
 
 // Writing to a string cannot fail: so the results are not looked at.
 
-fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], figure: &dyn Fn(&Total) -> f64, good: bool) {
-    let most = columns.iter().map(|column| figure(&column.total)).fold(0.0, f64::max);
+/// Its title; what is drawn, and how much of that is pale; and whether zero is `none`.
+type Figure<'f> = (&'f str, &'f dyn Fn(&Total) -> [f64; 2], bool);
+
+fn bars(out: &mut String, left: f64, top: f64, columns: &[Column], (title, figure, good): Figure<'_>) {
+    let most = columns.iter().map(|column| figure(&column.total)[0]).fold(0.0, f64::max);
     let _ = writeln!(out, "<text class=\"t\" x=\"{}\" y=\"{}\">{title}</text>", left + 24.0, top + 14.0);
     for (row, column) in columns.iter().enumerate() {
-        let value = figure(&column.total);
+        let [value, pale] = figure(&column.total);
         let y = top + 26.0 + 26.0 * row as f64;
-        let length = if most > 0.0 { value / most * BAR } else { 0.0 };
+        let [length, pale] = [value, pale].map(|value| if most > 0.0 { value / most * BAR } else { 0.0 });
+        // What nobody's memory excuses is never too thin to be seen.
+        let solid = if length > pale || value == 0.0 { (length - pale).max(1.5) } else { 0.0 };
         let said = if value == 0.0 && good { "none".to_owned() } else { format!("{value:.*}", usize::from(value < 100.0)) };
         let said = if value > 0.0 && said == "0.0" { "< 0.1".to_owned() } else { said };
         let _ = writeln!(
             out,
-            "<text class=\"r\" x=\"{:.1}\" y=\"{:.1}\">{}</text><rect class=\"c{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"16\" rx=\"2\"/>\
+            "<text class=\"r\" x=\"{:.1}\" y=\"{:.1}\">{}</text><rect class=\"c{} p\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"16\"/>\
+             <rect class=\"c{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{solid:.1}\" height=\"16\"/>\
              <text class=\"s\" x=\"{:.1}\" y=\"{:.1}\">{said}</text>",
             left + LEFT - 10.0,
             y + 13.0,
@@ -82,8 +95,11 @@ fn bars(out: &mut String, left: f64, top: f64, title: &str, columns: &[Column], 
             row % 3,
             left + LEFT,
             y,
-            length.max(1.0),
-            left + LEFT + length + 8.0,
+            pale,
+            row % 3,
+            left + LEFT + pale,
+            y,
+            left + LEFT + pale + solid + 8.0,
             y + 13.0,
         );
     }
@@ -98,8 +114,13 @@ fn times(out: &mut String, top: f64, title: &str, columns: &[Column], list: impl
     let (from, wide) = (LEFT, f64::from(WIDTH) - LEFT - 190.0);
     let place = |ms: f64| ((ms.clamp(AXIS.0, AXIS.1) / AXIS.0).log10() / (AXIS.1 / AXIS.0).log10()).clamp(0.0, 1.0);
     let bottom = top + 30.0 + 54.0 * columns.len() as f64;
-    let _ = writeln!(out, "<text class=\"t\" x=\"24\" y=\"{:.1}\">{title}</text>", top + 14.0);
-    for (ms, said) in [(10.0, "10 ms"), (100.0, "100 ms"), (1e3, "1 s"), (1e4, "10 s"), (1e5, "100 s")] {
+    let _ = writeln!(
+        out,
+        "<text class=\"t\" x=\"24\" y=\"{0:.1}\">{title}</text><text class=\"s r\" x=\"{1}\" y=\"{0:.1}\">height: how often, as a square root</text>",
+        top + 14.0,
+        WIDTH - 24
+    );
+    for (ms, said) in [(10.0, "≤ 10 ms"), (100.0, "100 ms"), (1e3, "1 s"), (1e4, "10 s"), (1e5, "100 s")] {
         let x = from + place(ms) * wide;
         let _ = writeln!(
             out,
