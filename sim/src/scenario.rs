@@ -117,6 +117,23 @@ pub enum Count {
     Delivered,
 }
 
+impl std::fmt::Display for When {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let way = if self.way == Way::Up { "from" } else { "to" };
+        let what = match self.count {
+            Count::Line => "written",
+            Count::Byte => "written, in bytes,",
+            Count::Delivered => "delivered",
+        };
+        let noun = match self.count {
+            Count::Line => "line ",
+            Count::Byte => "",
+            Count::Delivered => "message ",
+        };
+        write!(formatter, "{noun}{} was {what} {way} device-{}", self.number, self.device)
+    }
+}
+
 impl Serialize for When {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;

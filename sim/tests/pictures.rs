@@ -2,11 +2,13 @@
 
 use holdline_sim::actor::Profile;
 use holdline_sim::library;
+use holdline_sim::outage::Way;
 use holdline_sim::picture::{Column, Kind, Recording, svg};
-use holdline_sim::scenario::Scenario;
-use holdline_sim::swarm::Total;
+use holdline_sim::scenario::{Count, Scenario, When};
+use holdline_sim::swarm::{self, Total};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 const STORY: &str = r#"
 name = "three"
@@ -205,4 +207,45 @@ fn the_plot_names_every_profile_and_says_none_where_there_is_none() {
         assert!(drawn.contains(text), "{text}");
     }
     assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"));
+}
+
+#[test]
+fn an_outage_that_waits_for_a_count_is_listed_where_it_began_or_as_never() {
+    let mut story = three();
+    story.outages.truncate(1);
+    let mut never = story.outages[0];
+    (story.outages[0].at_ms, story.outages[0].when) =
+        (0, Some(When { count: Count::Delivered, number: 10, device: 1, way: Way::Up }));
+    (never.at_ms, never.when) = (0, Some(When { count: Count::Line, number: 1_000_000, device: 0, way: Way::Down }));
+    story.outages.push(never);
+    let data = data(&recording(&story, Profile::Native).html());
+    let at = data["outages"][0]["atMs"].as_u64().expect("a time");
+    assert!(at > 1_000, "{at}");
+    assert_eq!(data["outages"][0]["spans"][0][1], at);
+    assert!(
+        data["outages"][0]["words"].as_str().is_some_and(|words| words.ends_with("when message 10 was delivered from device-1"))
+    );
+    assert!(data["outages"][1]["atMs"].is_null() && data["outages"][1]["spans"] == serde_json::json!([]));
+}
+
+#[test]
+fn the_page_counts_bytes_for_a_message_as_the_table_does() {
+    let recording = recording(&three(), Profile::Native);
+    assert_eq!(data(&recording.html())["bytesPerMessage"], recording.outcome().bytes_per_message());
+}
+
+#[test]
+fn the_half_open_story_shows_what_the_classic_wire_loses_and_repeats_and_native_does_not() {
+    let story = library::load("half-open-server").expect("a story");
+    let total = |profile| swarm::play(0..30, |seed| story.run(profile, seed), |_, _| ControlFlow::Continue(()));
+    let native = total(Profile::Native);
+    assert!(native.hole.is_none() && native.outcome.account.repeated == 0);
+    assert_eq!(native.outcome.account.lost, native.outcome.account.lost_excused);
+    for profile in [Profile::Classic2020, Profile::Classic2019] {
+        let classic = total(profile);
+        let account = classic.outcome.account;
+        assert!(account.repeated > account.repeated_excused, "{profile:?}: message 0 came twice");
+        assert!(account.lost > native.outcome.account.lost, "{profile:?} keeps nothing over a power cut");
+        assert_eq!(classic.hole.map(|(seed, _)| seed), classic.holed.first().copied(), "{profile:?}");
+    }
 }

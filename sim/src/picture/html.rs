@@ -49,8 +49,8 @@ fn data(run: &Recording) -> Value {
         "command": run.command, "hash": format!("{:016x}", outcome.hash),
         "storyMs": run.story.for_ms, "shownMs": shown, "endMs": run.end_ms,
         "sent": account.sent, "delivered": account.delivered, "lost": account.lost, "repeated": account.repeated,
-        "reordered": account.reordered, "links": outcome.links, "pauseMs": outcome.longest_pause_ms, "bytes": outcome.bytes,
-        "violations": outcome.violations,
+        "reordered": account.reordered, "links": outcome.links, "pauseMs": outcome.longest_pause_ms, "bytesPerMessage": outcome.bytes_per_message(),
+        "violations": outcome.violations, "holes": outcome.holes,
         "lanes": run.names.iter().map(|(_, name)| name).collect::<Vec<_>>(),
         "bars": bars,
         "outages": outages(run, &lanes),
@@ -132,9 +132,12 @@ fn outages(run: &Recording, lanes: &BTreeMap<NodeId, usize>) -> Vec<Value> {
     let entries = run.story.outages.iter().enumerate();
     let of = |(number, entry): (usize, &crate::scenario::Entry)| {
         let spans = spans.remove(&(number as u32)).unwrap_or_default();
+        // One that waits for a count begins when it is reached, or never.
+        let from_ms = spans.iter().map(|span| span.1).min().or(entry.when.is_none().then(|| entry.at_ms.into()));
         let spans: Vec<_> = spans.into_iter().map(|(lane, from, to)| json!([lane, from, to.unwrap_or(run.end_ms)])).collect();
         let words = toml::to_string(&entry.outage).unwrap_or_default();
-        let words: Vec<&str> = words.lines().filter(|line| !line.starts_with("do = ")).collect();
+        let mut words: Vec<String> = words.lines().filter(|line| !line.starts_with("do = ")).map(str::to_owned).collect();
+        words.extend(entry.when.map(|when| format!("when {when}")));
         json!({
             "name": entry.outage.name(), "words": words.join(", "), "spans": spans,
             "whom": match entry.device {
@@ -142,7 +145,7 @@ fn outages(run: &Recording, lanes: &BTreeMap<NodeId, usize>) -> Vec<Value> {
                 Some(device) => format!("device-{device}"),
                 None => "every device".to_owned(),
             },
-            "atMs": entry.at_ms, "forMs": entry.for_ms,
+            "atMs": from_ms, "forMs": entry.for_ms,
         })
     };
     entries.map(of).collect()

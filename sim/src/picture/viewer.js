@@ -102,13 +102,22 @@ function draw() {
   drawServer(c); drawOutages(c, [0]); outageNames(c);
   c.restore();
   labels(c, visible);
+  scrollbar(c);
+}
+
+/** Where the lanes that are seen are among all of them. */
+function scrollbar(c) {
+  const seen = height - AXIS - SERVER, all = devices * view.lane;
+  if (all <= seen + 1) return;
+  c.fillStyle = colour.soft; c.globalAlpha = 0.55;
+  c.fillRect(width - 6, AXIS + SERVER + view.top / all * seen, 4, Math.max(12, seen / all * seen)); c.globalAlpha = 1;
 }
 
 function grid(c, step) {
   c.font = "11px system-ui, sans-serif"; c.textBaseline = "middle"; c.textAlign = "center";
   for (let at = Math.ceil(view.from / step) * step; at <= view.to; at += step) {
     c.fillStyle = colour.line; c.fillRect(Math.round(x(at)), AXIS, 1, height);
-    c.fillStyle = colour.soft; c.fillText(seconds(at, step), Math.min(x(at), width - 22), AXIS / 2);
+    c.fillStyle = colour.soft; if (x(at) < width - 24) c.fillText(seconds(at, step), x(at), AXIS / 2);
   }
   if (run.storyMs > view.from && run.storyMs < view.to) {
     const px = Math.round(x(run.storyMs));
@@ -120,10 +129,11 @@ function labels(c, visible) {
   c.fillStyle = colour.paper; c.fillRect(0, AXIS, GUTTER, height);
   c.font = "12px system-ui, sans-serif"; c.textAlign = "right"; c.textBaseline = "middle";
   c.save(); c.beginPath(); c.rect(0, AXIS + SERVER, GUTTER, height); c.clip();
+  const every = [1, 5, 10].find(lanes => lanes * view.lane >= 11) ?? 20;
   for (const lane of visible) {
-    const y = laneY(lane) + view.lane / 2;
+    const middle = laneY(lane) + view.lane / 2, y = view.lane < 11 ? Math.max(AXIS + SERVER + 7, middle) : middle;
     c.fillStyle = colour.ink;
-    if (view.lane >= 11 || lane % 5 === 1) c.fillText(run.lanes[lane], GUTTER - 10, y, GUTTER - 16);
+    if ((lane - 1) % every === 0) c.fillText(run.lanes[lane], GUTTER - 10, y, GUTTER - 16);
     if (view.lane >= 60) {
       c.fillStyle = colour.soft; c.font = "10px system-ui, sans-serif";
       c.fillText("device →", GUTTER - 10, laneY(lane) + 9); c.fillText("server →", GUTTER - 10, laneY(lane) + view.lane - 12);
@@ -150,7 +160,7 @@ function drawServer(c) {
 function drawBars(c, lane) { bars(c, lane, laneY(lane), view.lane); }
 
 function bars(c, lane, y, tall) {
-  const list = run.bars[lane], thin = tall < 30 ? 2 : 4;
+  const list = run.bars[lane], thin = tall < 10 ? 1 : tall < 30 ? 2 : 4;
   for (let i = firstFrom(list, view.from, bar => bar[1]); i < list.length && list[i][0] <= view.to; i++) {
     const [from, to, state] = list[i], left = x(from), wide = Math.max(1, x(to) - left);
     c.fillStyle = colour[STATES[state]];
@@ -235,6 +245,15 @@ function rung(i) {
   return [x0, y0, x1, y1];
 }
 
+/** How many other lines left the same end within the same pixel. */
+function bunch(list, place, end) {
+  const i = list[place];
+  let more = 0;
+  for (let next = place + 1; next < end && x(frames.at[list[next]]) - x(frames.at[i]) < 1; next++)
+    if (frames.way[list[next]] === frames.way[i] && frames.kind[list[next]]) more++;
+  return more;
+}
+
 function drawLadder(c, lane, list, start, end) {
   const y = laneY(lane);
   c.fillStyle = colour.soft; c.globalAlpha = 0.5;
@@ -251,7 +270,8 @@ function drawLadder(c, lane, list, start, end) {
     const text = frames.texts[frames.text[i]];
     if (view.lane < 60 || text === "" || x1 < free[frames.way[i]]) continue;
     // The end of a text is hidden where the next label begins.
-    const short = text.length > 14 ? text.slice(0, 13) + "…" : text, wide = c.measureText(short).width;
+    const bare = text.replace(/ ?\.{4,}$/, "…"), more = bunch(list, place, end);
+    const short = (bare.length > 15 ? bare.slice(0, 14) + "…" : bare) + (more ? ` +${more}` : ""), wide = c.measureText(short).width;
     const shift = (frames.way[i] ? 0.72 : 0.28) * (y1 - y0) * (frames.way[i] ? -1 : 1);
     const ly = frames.way[i] ? y0 + (y1 - y0) * 0.22 : y0 + Math.abs(shift) * 0.8, lx = x0 + (x1 - x0) * 0.25 + 5;
     if (lx < free[frames.way[i]]) continue;

@@ -8,9 +8,13 @@ function set(from, to) {
 function scroll(by) { view.top = Math.max(0, Math.min(devices * view.lane - (height - AXIS - SERVER), view.top + by)); if (!(view.top > 0)) view.top = 0; moved(); }
 function zoom(factor, px = (GUTTER + width) / 2) { const at = time(px); set(at - (at - view.from) * factor, at + (view.to - at) * factor); }
 function pan(px) { const by = px / (width - GUTTER) * (view.to - view.from); set(view.from + by, view.to + by); }
+/** As tall as a lane can be: both of its rails are seen. */
+function tallest(lane) { return Math.max(3, Math.min(400, height - AXIS - SERVER, lane)); }
+/** All lanes at once, as far as they are still to be told apart. */
+function fit() { view.lane = tallest(Math.min(320, (height - AXIS - SERVER) / Math.max(1, devices))); view.top = 0; moved(); }
 function taller(factor, y = height / 2) {
   const at = (y - AXIS - SERVER + view.top) / view.lane;
-  view.lane = Math.max(5, Math.min(400, view.lane * factor)); view.top = at * view.lane - (y - AXIS - SERVER); scroll(0);
+  view.lane = tallest(view.lane * factor); view.top = at * view.lane - (y - AXIS - SERVER); scroll(0);
 }
 let later = 0;
 function moved() {
@@ -124,13 +128,13 @@ const keys = {
   "+": () => zoom(0.7), "=": () => zoom(0.7), "-": () => zoom(1.4), "0": () => set(0, run.shownMs), Home: () => set(0, view.to - view.from),
   End: () => set(run.shownMs - view.to + view.from, run.shownMs), ArrowLeft: () => pan(-120), ArrowRight: () => pan(120), ArrowUp: () => scroll(-60), ArrowDown: () => scroll(60),
   PageUp: () => scroll(-height / 2), PageDown: () => scroll(height / 2), "[": () => taller(0.8), "]": () => taller(1.25),
-  n: () => nextLost(1), p: () => nextLost(-1), ",": () => nextFrame(-1), ".": () => nextFrame(1), Escape: () => { view.chosen = -1; say(""); moved(); },
+  a: fit, n: () => nextLost(1), p: () => nextLost(-1), ",": () => nextFrame(-1), ".": () => nextFrame(1), Escape: () => { view.chosen = -1; say(""); moved(); },
 };
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key] || event.target.closest("details")) return;
   event.preventDefault(); keys[event.key]();
 });
-for (const [id, key] of [["whole", "0"], ["out", "-"], ["in", "+"], ["previous", "p"], ["next", "n"]]) element(id).addEventListener("click", keys[key]);
+for (const [id, key] of [["whole", "0"], ["all", "a"], ["out", "-"], ["in", "+"], ["previous", "p"], ["next", "n"]]) element(id).addEventListener("click", keys[key]);
 
 // What stands around the picture.
 const count = number => number.toLocaleString("en");
@@ -140,16 +144,17 @@ element("command").textContent = run.command;
 element("hash").textContent = "trace " + run.hash;
 element("copy").addEventListener("click", () => navigator.clipboard?.writeText(run.command));
 const sums = [["sent", count(run.sent)], ["delivered", count(run.delivered)], ["lost", count(run.lost), run.lost], ["repeated", count(run.repeated), run.repeated], ["reordered", count(run.reordered), run.reordered],
-  ["links", count(run.links)], ["longest pause", (run.pauseMs / 1000).toFixed(1) + " s"], ["bytes/message", (run.bytes / Math.max(1, run.sent)).toFixed(1)]];
+  ["links", count(run.links)], ["longest pause", (run.pauseMs / 1000).toFixed(1) + " s"], ["bytes/message", run.bytesPerMessage.toFixed(1)]];
 element("sums").innerHTML = `<tr>${sums.map(([name]) => `<th scope="col">${name}</th>`).join("")}</tr><tr>${sums.map(([, value, bad]) => `<td${bad ? ' class="bad"' : ""}>${value}</td>`).join("")}</tr>`;
-element("verdict").innerHTML = run.violations.length ? `<span class="bad" title="${escape(run.violations.slice(0, 20).join("\n"))}">✗ The guarantee was broken: ${escape(run.violations[0])}${run.violations.length > 1 ? ` … (${run.violations.length})` : ""}</span>` : `<span class="good">✓ The guarantee held${run.lost ? ": what is lost, its sender lost with its memory, or said so" : ""}.</span>`;
+element("verdict").innerHTML = run.violations.length ? `<span class="bad" title="${escape(run.violations.slice(0, 20).join("\n"))}">✗ The guarantee was broken: ${escape(run.violations[0])}${run.violations.length > 1 ? ` … (${run.violations.length})` : ""}</span>` : run.holes.length ? `<span class="again" title="${escape(run.holes.slice(0, 20).join("\n"))}">${run.profile} promised no more than this, but nobody forgot anything, and ${escape(run.holes[0])}${run.holes.length > 1 ? ` … (${run.holes.length})` : ""}</span>`
+  : `<span class="good">✓ The guarantee held${run.lost ? ": what is lost, its sender lost with its memory, or said so" : ""}.</span>`;
 if (run.endMs > run.shownMs) element("verdict").innerHTML += `<br><small>Quiet from ${seconds(run.shownMs, 1000)} to ${seconds(run.endMs, 1000)}: not shown.</small>`;
-element("legend").innerHTML = [...KINDS.slice(1, 6).reverse(), "keepalive", "lost", "again", "up", "greeting", "connecting", "outage"]
-  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "sent again", lost: "✕ lost in a cut", up: "link up" }[name] || name}</span>`).join("");
+element("legend").innerHTML = [...KINDS.slice(1, 6).reverse(), "keepalive", "lost", "again", "up", "greeting", "connecting", "off", "outage"]
+  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "sent again", lost: "✕ lost in a cut", up: "link up", off: "power off" }[name] || name}</span>`).join("");
 element("outages").open = run.outages.length <= 3;
 element("outages").querySelector("summary").textContent = `${run.outages.length} outage${run.outages.length === 1 ? "" : "s"}`;
 element("outages").querySelector("table").innerHTML = "<tr><th>outage<th>at<th>for<th>whom<th>how</tr>" + run.outages.map(outage =>
-  `<tr data-from="${outage.atMs}" data-to="${outage.atMs + outage.forMs}" title="show it"><td>${escape(outage.name)}<td>${seconds(outage.atMs, 100)}<td>${seconds(outage.forMs, 100)}<td>${escape(outage.whom)}<td>${escape(outage.words)}</tr>`).join("");
+  (outage.atMs === null ? "<tr>" : `<tr data-from="${outage.atMs}" data-to="${outage.atMs + outage.forMs}" title="show it">`) + `<td>${escape(outage.name)}<td>${outage.atMs === null ? "never" : seconds(outage.atMs, 100)}<td>${seconds(outage.forMs, 100)}<td>${escape(outage.whom)}<td>${escape(outage.words)}</tr>`).join("");
 element("outages").addEventListener("click", event => { const row = event.target.closest("tr[data-from]"); if (row) set(row.dataset.from - 2000, +row.dataset.to + 3000); });
 element("outages").addEventListener("toggle", resize);
 if (!lost.length) for (const id of ["previous", "next"]) element(id).disabled = true;
@@ -157,7 +162,7 @@ if (!lost.length) for (const id of ["previous", "next"]) element(id).disabled = 
 function read() {
   if (!view.lane) return;
   const told = new URLSearchParams(location.hash.slice(1)), number = name => told.has(name) && Number.isFinite(+told.get(name)) ? +told.get(name) : null;
-  if (number("lane") !== null) view.lane = Math.max(5, Math.min(400, number("lane")));
+  if (number("lane") !== null) view.lane = tallest(number("lane"));
   if (number("from") !== null && number("to") !== null) set(number("from"), number("to"));
   if (number("top") !== null) scroll(number("top") - view.top);
   if (number("frame") !== null) choose(number("frame"));
