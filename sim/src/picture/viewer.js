@@ -68,6 +68,7 @@ function resize() {
   small = null;
   // A few devices share the height; of many, each gets a line.
   if (!view.lane && height > 0) view.lane = Math.max(17, Math.min(320, Math.floor((height - AXIS - SERVER) / Math.max(1, devices))));
+  else if (height > 0) view.lane = tallest(view.lane);
   // At once: a canvas that has a new size is blank, and would be shown so for a frame.
   draw();
   drawOverview();
@@ -216,7 +217,7 @@ function drawTicks(c, lane, list, start, end) {
     const half = best[frames.way[i]];
     if (half[px] < rank[i]) half[px] = rank[i];
   }
-  const y = laneY(lane), pad = view.lane >= 30 ? 8 : 2, half = view.lane / 2 - pad, middle = y + view.lane / 2 - (view.lane >= 30 ? 2 : 1);
+  const y = laneY(lane), pad = view.lane >= 30 ? 8 : view.lane >= 10 ? 2 : 0, half = view.lane / 2 - pad, middle = y + view.lane / 2 - (view.lane >= 30 ? 2 : 1);
   const wide = (end - start) > columns / 3 ? 1 : 1.6;
   for (let r = 0; r <= LOST; r++) {
     c.fillStyle = rankColour(r); c.globalAlpha = r === 0 ? 0.75 : 1;
