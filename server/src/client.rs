@@ -67,6 +67,7 @@ pub struct ClientBuilder {
     chance: Chance,
     on_connection: Option<ConnectionCallback>,
     bad_server: Option<BadServer>,
+    reporter: Reporter,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -89,10 +90,11 @@ impl Client {
             chance: Chance::default(),
             on_connection: None,
             bad_server: None,
+            reporter: Reporter::new(),
         }
     }
 
-    /// What happens from now on.
+    /// What happens from now on; [`ClientBuilder::reports`] misses nothing.
     pub fn reports(&self) -> Reports {
         self.reporter.subscribe()
     }
@@ -173,6 +175,26 @@ impl ClientBuilder {
         self
     }
 
+    /// All that will happen, from the first attempt on.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use holdline_server::{Client, What};
+    /// let builder = Client::builder("door-1", "192.168.1.10:8123");
+    /// let mut reports = builder.reports();
+    /// let client = builder.start()?;
+    /// while let Some(report) = reports.next().await {
+    ///     match report.what {
+    ///         What::NotReached { reason } => println!("not yet: {reason}"),
+    ///         what => println!("{what:?}"),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn reports(&self) -> Reports {
+        self.reporter.subscribe()
+    }
+
     /// Starts the client on the current Tokio runtime.
     ///
     /// # Errors
@@ -209,7 +231,7 @@ impl ClientBuilder {
         let config = self.session.validate()?;
         let session = session(role, config, self.profile, self.outbox.clone(), &self.chance);
         let channel = Arc::new(Channel::new(Arc::from(&*self.id), session, self.inbox));
-        let (reporter, clock) = (Reporter::new(), Clock::new());
+        let (reporter, clock) = (self.reporter, Clock::new());
         if let Some(mut callback) = self.on_connection {
             let mut reports = reporter.subscribe();
             tokio::spawn(async move {
@@ -370,7 +392,7 @@ impl Caller {
         if self.supervisor.poll_first_failure().is_none() {
             return false;
         }
-        self.reporter.tell(&self.channel.id, What::NotReached);
+        self.reporter.tell(&self.channel.id, What::NotReached { reason: why.to_owned() });
         self.bad_server.as_mut().is_some_and(|hook| hook(why).is_break())
     }
 }

@@ -45,11 +45,19 @@ pub enum What {
     /// The session lost or repeats something, as told by the protocol crate.
     Session(Event),
     /// Client only: the server refused the hello.
-    Refused(RefusalCode),
+    Refused {
+        /// Its reason.
+        code: RefusalCode,
+        /// How long it asks to be left alone; zero if it does not say. The client waits that long, an hour at most.
+        retry: Duration,
+    },
     /// Client only: what answered does not speak Holdline.
     NotHoldline,
     /// Client only: no link has been up yet, and this attempt failed.
-    NotReached,
+    NotReached {
+        /// What went wrong, for people; that of the connection attempt, or of the greeting.
+        reason: String,
+    },
 }
 
 /// How many reports a slow reader may lag behind before it misses some.

@@ -10,7 +10,7 @@ use holdline_proto::{ByeCode, Outbox};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::ToSocketAddrs;
@@ -43,7 +43,8 @@ struct Inner {
     tasks: TaskTracker,
     /// Ends the listeners.
     stop: CancellationToken,
-    local: Option<SocketAddr>,
+    /// Where it listened first.
+    local: OnceLock<SocketAddr>,
 }
 
 /// A server could not be started.
@@ -64,26 +65,17 @@ impl Server {
     /// # Errors
     /// The configuration is out of range, or the address cannot be listened on (in use, not allowed, not of this machine).
     pub async fn bind(address: impl ToSocketAddrs, config: ServerConfig) -> Result<Self, BindError> {
-        config.check()?;
-        let listener = listener::listen(address, &config.limits).await?;
-        let local = listener.local_addr()?;
-        let server = Self::build(config, Some(local))?;
-        let (registry, doors, tasks) = (&server.inner.registry, &server.inner.doors, &server.inner.tasks);
-        let accept =
-            listener::accept(listener, Arc::clone(registry), Arc::clone(doors), tasks.clone(), server.inner.stop.clone());
-        tasks.spawn(accept);
+        let server = Self::new(config)?;
+        server.listen(address).await?;
         Ok(server)
     }
 
-    /// A server without a listener, for streams that the caller brings ([`Server::serve`]).
+    /// A server without a listener: it can [listen](Server::listen) later, and serve streams that the caller brings
+    /// ([`Server::serve`]).
     ///
     /// # Errors
     /// The configuration is out of range.
     pub fn new(config: ServerConfig) -> Result<Self, InvalidConfig> {
-        Self::build(config, None)
-    }
-
-    fn build(config: ServerConfig, local: Option<SocketAddr>) -> Result<Self, InvalidConfig> {
         let config = config.checked()?;
         let doors = Arc::new(Doors::new(&config.given.limits));
         let inner = Inner {
@@ -91,14 +83,28 @@ impl Server {
             doors,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            local,
+            local: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The address that [`Server::bind`] listens on; its port is the one the system chose if 0 was asked for.
+    /// Listens on an address, or a further one; returns the address, whose port is the one the system chose if 0 was asked for. After
+    /// [`Server::shutdown`] nobody is accepted.
+    ///
+    /// # Errors
+    /// The address cannot be listened on (in use, not allowed, not of this machine).
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let Inner { registry, doors, tasks, stop, local } = &*self.inner;
+        let listener = listener::listen(address, &registry.config.given.limits).await?;
+        let address = listener.local_addr()?;
+        local.get_or_init(|| address);
+        tasks.spawn(listener::accept(listener, Arc::clone(registry), Arc::clone(doors), tasks.clone(), stop.clone()));
+        Ok(address)
+    }
+
+    /// The first address that it listens on; its port is the one the system chose if 0 was asked for.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.inner.local
+        self.inner.local.get().copied()
     }
 
     /// Serves one stream that the caller has opened (a serial line, a TLS connection, one end of a pipe) until it ends. On a stream
@@ -151,7 +157,20 @@ impl Server {
         registry.all().into_iter().map(|channel| Connection::new(channel, registry.clock)).collect()
     }
 
-    /// What happens from now on: connected, outage, resumed, and all that an operator wants to know.
+    /// What happens from now on: connected, outage, resumed, and all that an operator wants to know. Asked for before it
+    /// [listens](Server::listen), it misses nothing:
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use holdline_server::{Server, ServerConfig};
+    /// let server = Server::new(ServerConfig::default())?;
+    /// let mut reports = server.reports();
+    /// server.listen("127.0.0.1:8123").await?;
+    /// while let Some(report) = reports.next().await {
+    ///     println!("{}: {:?}", report.client, report.what);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn reports(&self) -> Reports {
         self.inner.registry.reporter.subscribe()
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::{Calls, Hand, WELCOME, builder, calling, changed, since, sleep, soon};
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
@@ -236,19 +237,56 @@ async fn with_a_fallback_it_goes_over_to_the_classic_profile_for_ever_and_takes_
 
 // HL-0156
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_reported_with_its_code() {
+async fn a_refusal_is_reported_with_its_code_and_how_long_to_stay_away() {
     let (client, mut calls) = calling(builder("dev"));
     let mut reports = client.reports();
-    for (answer, code) in [
-        ("HOLD/1 no code=unknown-client", RefusalCode::UnknownClient),
-        ("HOLD/1 no code=of-tomorrow because=why", RefusalCode::Unknown),
+    for (answer, code, retry_ms) in [
+        ("HOLD/1 no code=unknown-client", RefusalCode::UnknownClient, 0),
+        ("HOLD/1 no code=busy retry=1500", RefusalCode::Busy, 1_500),
+        ("HOLD/1 no code=of-tomorrow because=why", RefusalCode::Unknown, 0),
     ] {
         let mut hand = calls.next().await;
         hand.hears().await;
         hand.says(answer).await;
-        let Report { what, .. } = support::report(&mut reports, |what| matches!(what, What::Refused(_))).await;
-        assert_eq!(what, What::Refused(code));
+        let Report { what, .. } = support::report(&mut reports, |what| matches!(what, What::Refused { .. })).await;
+        assert_eq!(what, What::Refused { code, retry: Duration::from_millis(retry_ms) });
     }
+}
+
+// HL-0140, HL-0141
+#[tokio::test(start_paused = true)]
+async fn who_asks_before_the_start_is_told_everything() {
+    let builder = builder("dev");
+    let mut reports = builder.reports();
+    let mut answers = [None, Some("HOLD/1 no code=busy"), Some(WELCOME)].into_iter();
+    let client = builder.start_with(move || {
+        let answer = answers.next().flatten();
+        async move {
+            let Some(answer) = answer else { return Err(io::ErrorKind::ConnectionRefused.into()) };
+            let (near, far) = tokio::io::duplex(support::PIPE);
+            tokio::spawn(async move {
+                let mut hand = Hand::new(far);
+                hand.hears().await;
+                hand.says(answer).await;
+                hand.hears_all().await;
+            });
+            Ok(near)
+        }
+    });
+    let client = client.expect("a valid client");
+    soon(client.wait_up()).await.expect("the client lives");
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(soon(reports.next()).await.expect("the client lives").what);
+    }
+    let reason = |what: &What| match what {
+        What::NotReached { reason } => reason.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(&told[0]), "connection refused");
+    assert!(matches!(told[1], What::Refused { code: RefusalCode::Busy, .. }), "{told:?}");
+    assert_eq!(reason(&told[2]), "the server refused: busy");
+    assert_eq!(told[3], What::Connected);
 }
 
 // HL-0141

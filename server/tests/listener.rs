@@ -64,6 +64,25 @@ async fn beyond_the_cap_a_connection_is_closed_at_once_and_without_a_word() {
     greet(&mut tcp(&server).await, &hello("c", "")).await;
 }
 
+// HL-0141
+#[tokio::test]
+async fn who_asks_before_it_listens_is_told_everything() {
+    let server = server(ServerConfig::default());
+    let mut reports = server.reports();
+    assert_eq!(server.local_addr(), None);
+    let first = server.listen("127.0.0.1:0").await.expect("a free port");
+    let second = server.listen("127.0.0.1:0").await.expect("another free port");
+    assert_eq!(server.local_addr(), Some(first));
+    let mut devices = Vec::new();
+    for (address, id) in [(first, "one"), (second, "other")] {
+        let mut device = support::Hand::new(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+        greet(&mut device, &hello(id, "")).await;
+        devices.push(device);
+        let told = soon(reports.next()).await.expect("the server lives");
+        assert_eq!((&*told.client, told.what), (id, What::Connected));
+    }
+}
+
 // HL-0114
 #[tokio::test]
 async fn one_address_has_a_cap_of_its_own() {

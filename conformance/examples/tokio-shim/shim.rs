@@ -115,8 +115,8 @@ impl Shim {
             if let Some(fallback) = flavour(&text("fallback")) {
                 builder = builder.fallback(fallback);
             }
+            listen(builder.reports(), Arc::clone(&self.events), false);
             let client = builder.start().map_err(failed)?;
-            listen(client.reports(), Arc::clone(&self.events), false);
             self.client = Some(client);
             return Ok(Json::Null);
         }
@@ -143,9 +143,9 @@ impl Shim {
         given.limits.half_open = number(&settings, "half_open", given.limits.half_open)?;
         given.limits.sessions = number(&settings, "sessions", given.limits.sessions)?;
         given.limits.hello_timeout = Duration::from_millis(number(&settings, "hello_timeout_ms", 5_000)?);
-        let server = Server::bind(text("listen"), given).await.map_err(failed)?;
+        let server = Server::new(given).map_err(failed)?;
         listen(server.reports(), Arc::clone(&self.events), true);
-        let address = server.local_addr().map(|address| address.to_string());
+        let address = server.listen(text("listen")).await.map_err(failed)?.to_string();
         self.server = Some(server);
         Ok(json!({"address": address}))
     }
@@ -194,7 +194,9 @@ fn event(what: &What, client: &str) -> Vec<Json> {
         What::Outage(reason) => vec![json!({"event": "down", "reason": word(*reason)})],
         What::Duplicate => vec![json!({"event": "duplicate-client", "client": client})],
         What::Fault(of) => vec![fault(*of)],
-        What::Refused(code) => vec![json!({"event": "refused", "code": code.token()})],
+        What::Refused { code, retry } => {
+            vec![json!({"event": "refused", "code": code.token(), "retry": retry.as_millis() as u64})]
+        }
         What::NotHoldline => vec![json!({"event": "not-holdline"})],
         What::Session(event) => match *event {
             Event::PeerReset => vec![json!({"event": "peer-reset"})],

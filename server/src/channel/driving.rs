@@ -221,7 +221,10 @@ impl<R: Role> State<R> {
         match reason {
             DownReason::Takeover => reports.push(What::Takeover),
             DownReason::Fault(fault) => reports.push(What::Fault(fault)),
-            DownReason::Refused { code, .. } => reports.push(What::Refused(code)),
+            // HL-0156
+            DownReason::Refused { code, retry_ms } => {
+                reports.push(What::Refused { code, retry: Duration::from_millis(retry_ms.into()) });
+            }
             DownReason::NotHoldline => reports.push(What::NotHoldline),
             _ => {}
         }

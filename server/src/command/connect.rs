@@ -11,7 +11,6 @@ use super::tell;
 use clap::{Args, ValueEnum};
 use holdline_server::proto::{Client as ClientRole, Config, DownReason, RefusalCode, classic::Flavour};
 use holdline_server::{Client, Connection, Profile, Reports, What};
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -112,9 +111,7 @@ const TYPED_MAX: usize = 1 << 20;
 
 pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let mut stop = Stop::new();
-    let (told, failures) = mpsc::channel(1);
-    let client = start(&options, told)?;
-    let reports = client.reports();
+    let (client, reports) = start(&options)?;
     tell(format_args!("connecting to {} as {} ({})", Shown(&options.server), client.id(), client.status().profile));
     let (lines, written) = mpsc::channel(OUTPUT_LINES);
     let mut writer = tokio::spawn(output::write(written));
@@ -133,7 +130,7 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let ended = tokio::select! {
         () = work => Ok(()),
         () = receive(client.connection(), lines, &mut received) => Ok(()),
-        failure = narrate(reports, failures, &client, &options) => Err(failure),
+        failure = narrate(reports, &client, &options) => Err(failure),
         result = &mut writer => Err(result.ok().and_then(Result::err).map_or(Failure::Usage("it ended".into()), Failure::Output)),
         () = stop.asked() => Ok(()),
     };
@@ -147,25 +144,20 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     Ok(conclude(&options, sent, undelivered, &received))
 }
 
-fn start(options: &Options, told: mpsc::Sender<String>) -> Result<Client, Failure> {
+fn start(options: &Options) -> Result<(Client, Reports), Failure> {
     let profile = options.profile.profile();
     let timeout_ms = match (options.timeout, profile) {
         (Some(timeout), _) => timeout.ms(),
         (None, Profile::Native) => Config::new().timeout_ms,
         (None, Profile::Classic(flavour)) => flavour.default_timeout_ms(),
     };
-    let mut builder = Client::builder(&options.id, &options.server)
-        .profile(profile)
-        .session(Config::new().timeout_ms(timeout_ms))
-        .bad_server(move |why| {
-            // One that cannot be told now is told at the next attempt.
-            let _ = told.try_send(why.to_owned());
-            ControlFlow::Continue(())
-        });
+    let mut builder =
+        Client::builder(&options.id, &options.server).profile(profile).session(Config::new().timeout_ms(timeout_ms));
     if options.profile == Spoken::Auto {
         builder = builder.fallback(Flavour::V2020);
     }
-    Ok(builder.start()?)
+    let reports = builder.reports();
+    Ok((builder.start()?, reports))
 }
 
 /// Sends what is typed, or numbered messages, until there are no more.
@@ -220,7 +212,7 @@ async fn receive(connection: Connection<ClientRole>, out: mpsc::Sender<Line<Clie
 }
 
 /// Tells how the connection is doing; returns when there is no point in going on.
-async fn narrate(mut reports: Reports, mut failures: mpsc::Receiver<String>, client: &Client, options: &Options) -> Failure {
+async fn narrate(mut reports: Reports, client: &Client, options: &Options) -> Failure {
     let mut narrator = Narrator {
         client,
         server: Shown(&options.server).to_string(),
@@ -228,29 +220,15 @@ async fn narrate(mut reports: Reports, mut failures: mpsc::Receiver<String>, cli
         ever_up: false,
         up_since: None,
         proven: false,
+        last_reason: String::new(),
     };
-    if client.connects() > 0 {
-        // It was reported before anybody listened.
-        narrator.tell_up();
-    }
-    let mut last_failure = String::new();
-    loop {
-        tokio::select! {
-            // What was reported of a failed attempt comes before the failure itself.
-            biased;
-            Some(report) = reports.next() => {
-                if let Some(failure) = narrator.hear(&report.what) {
-                    return failure;
-                }
-            }
-            Some(why) = failures.recv() => {
-                if why != last_failure {
-                    tell(format_args!("cannot reach {}: {why}; trying again until Ctrl-C", narrator.server));
-                }
-                last_failure = why;
-            }
+    while let Some(report) = reports.next().await {
+        if let Some(failure) = narrator.hear(&report.what) {
+            return failure;
         }
     }
+    // The client is still there, and so are its reports.
+    std::future::pending().await
 }
 
 /// Tells a person what is reported.
@@ -262,6 +240,8 @@ struct Narrator<'c> {
     up_since: Option<Instant>,
     /// Whether a link has been up for long enough to show that the other end speaks this profile.
     proven: bool,
+    /// Why the server was not reached, as it was last told.
+    last_reason: String,
 }
 
 impl Narrator<'_> {
@@ -279,10 +259,20 @@ impl Narrator<'_> {
             }
             What::Outage(DownReason::Fault(_) | DownReason::Closed) => {}
             What::Outage(reason) => tell(format_args!("outage: {reason}; messages wait, trying again")),
-            What::Refused(code) if !self.ever_up && is_final(*code) => {
+            What::Refused { code, .. } if !self.ever_up && is_final(*code) => {
                 return Some(Failure::Refused { server: server.clone(), code: *code });
             }
-            What::Refused(code) => tell(format_args!("{server} refused this client: {}; trying again", code.token())),
+            What::Refused { code, retry } => {
+                let code = code.token();
+                let when = if retry.is_zero() { "trying again".into() } else { format!("trying again in {}", Readable(*retry)) };
+                tell(format_args!("{server} refused this client: {code}; {when}"));
+            }
+            What::NotReached { reason } => {
+                if *reason != self.last_reason {
+                    tell(format_args!("cannot reach {server}: {reason}; trying again until Ctrl-C"));
+                }
+                self.last_reason.clone_from(reason);
+            }
             What::NotHoldline if self.spoken == Spoken::Auto => {
                 tell(format_args!("{server} does not speak native Holdline; going over to classic-2020"));
             }

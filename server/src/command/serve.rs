@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::signals::Stop;
 use super::{output, tell};
 use clap::Args;
-use holdline_server::{BindError, Reports, Server};
+use holdline_server::{Reports, Server};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,13 +65,9 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     log::start(options.json);
     let mut stop = Stop::new();
     let address = settings.listen();
-    let server = Server::bind(address, config).await.map_err(|error| match error {
-        BindError::Config(error) => error.into(),
-        BindError::Listen(error) => Failure::Listen { address: address.into(), error },
-        other => Failure::Usage(other.to_string()),
-    })?;
-    // Before anybody is told where to connect.
+    let server = Server::new(config)?;
     let reports = server.reports();
+    server.listen(address).await.map_err(|error| Failure::Listen { address: address.into(), error })?;
     announce(&server, options.json);
     let (lines, written) = mpsc::channel(OUTPUT_LINES);
     let host = Arc::new(Host::new(server.clone(), options.app, lines));
