@@ -6,7 +6,7 @@ mod show;
 
 use clap::{Args, Parser, Subcommand};
 use holdline_conformance::report::Citations;
-use holdline_conformance::{Case, Level, Mode, Profile, Role, Specification, all_cases, specification};
+use holdline_conformance::{Case, Level, Mode, Profile, Role, Specification, all_cases, one_row, specification};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -109,6 +109,9 @@ pub(crate) struct Which {
     /// Only those of this mode: wire, shim, power; can be repeated
     #[arg(long = "mode", value_name = "MODE", value_parser = ["wire", "shim", "power"], help_heading = "Which cases")]
     modes: Vec<String>,
+    /// One row of each family, for each role and profile: a third of the time
+    #[arg(long, help_heading = "Which cases")]
+    one_row: bool,
 }
 
 impl Which {
@@ -132,7 +135,8 @@ impl Which {
                 && any(&self.roles, &|word| Role::word(case.role) == word)
                 && any(&self.modes, &|word| Mode::word(case.mode) == word)
         };
-        Ok(cases.iter().filter(meant).cloned().collect())
+        let meant: Vec<Case> = cases.iter().filter(meant).cloned().collect();
+        Ok(if self.one_row { one_row(meant) } else { meant })
     }
 }
 

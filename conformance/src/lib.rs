@@ -23,7 +23,7 @@ mod template;
 pub use case::{Case, CaseError, Field, Mode, Profile, Role, Scalar, Step, Verb};
 pub use crc::crc32;
 pub use expression::{Names, Value, evaluate, holds, span};
-pub use library::{CASES, SPECIFICATION, all_cases, case_exemptions, specification};
+pub use library::{CASES, SPECIFICATION, all_cases, case_exemptions, one_row, specification};
 pub use matrix::{Exemption, Matrix, Side};
 pub use play::{Entry, Failure, Outcome, Terms, Transcript, Verdict, play};
 pub use requirement::{Requirement, cited};

@@ -4,7 +4,7 @@ use crate::case::{Case, CaseError};
 use crate::report::read_exemptions;
 use crate::requirement::Requirement;
 use crate::specification::Specification;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The text of SPEC.md.
 pub const SPECIFICATION: &str = include_str!("../../SPEC.md");
@@ -44,6 +44,12 @@ pub fn all_cases(specification: &Specification) -> Result<Vec<Case>, CaseError> 
         cases.extend(Case::read_all(file, text, specification)?);
     }
     Ok(cases)
+}
+
+/// One case of each family, role and profile: the first row of those that have rows.
+pub fn one_row(cases: Vec<Case>) -> Vec<Case> {
+    let mut seen = BTreeSet::new();
+    cases.into_iter().filter(|case| seen.insert((case.family.clone(), case.role, case.profile))).collect()
 }
 
 /// Why some requirements have no case.
