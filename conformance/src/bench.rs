@@ -53,29 +53,8 @@ pub enum Stop {
     Unable(String),
 }
 
-/// Where a case is played. Time is in milliseconds from an origin that does not matter; every call that waits says until when.
-pub trait Bench {
-    /// The time now.
-    fn now(&self) -> u64;
-
-    /// How much later or earlier than the specification says something may come, for the sake of scheduling.
-    fn tolerance(&self) -> u64;
-
-    /// Whether there is a shim.
-    fn has_shim(&self) -> bool;
-
-    /// Starts the subject with these settings (those of the shim's `start`, without addresses); its answer.
-    ///
-    /// # Errors
-    /// Why the case cannot go on.
-    fn start(&mut self, settings: Json) -> Result<Json, Stop>;
-
-    /// Opens a connection to the subject, or waits for one of its own until the time given; `None` if there is none.
-    ///
-    /// # Errors
-    /// Why the case cannot go on.
-    fn open(&mut self, until: u64) -> Result<Option<LinkId>, Stop>;
-
+/// The connections between the suite and the subject.
+pub trait Links {
     /// Writes to a link. One that is closed by now takes nothing; that is no error.
     ///
     /// # Errors
@@ -102,6 +81,33 @@ pub trait Bench {
     /// # Errors
     /// [`Stop::Skipped`] where the suite cannot make the subject feel that.
     fn deafen(&mut self, link: LinkId) -> Result<(), Stop>;
+}
+
+/// Where a case is played. Time is in milliseconds from an origin that does not matter; every call that waits says until when.
+pub trait Bench {
+    /// The time now.
+    fn now(&self) -> u64;
+
+    /// How much later or earlier than the specification says something may come, for the sake of scheduling.
+    fn tolerance(&self) -> u64;
+
+    /// Whether there is a shim.
+    fn has_shim(&self) -> bool;
+
+    /// Starts the subject with these settings (those of the shim's `start`, without addresses); its answer.
+    ///
+    /// # Errors
+    /// Why the case cannot go on.
+    fn start(&mut self, settings: Json) -> Result<Json, Stop>;
+
+    /// Opens a connection to the subject, or waits for one of its own until the time given; `None` if there is none.
+    ///
+    /// # Errors
+    /// Why the case cannot go on.
+    fn open(&mut self, until: u64) -> Result<Option<LinkId>, Stop>;
+
+    /// What is said on the connections that were opened.
+    fn links(&mut self) -> &mut dyn Links;
 
     /// Asks the shim; the answer, whatever it is.
     ///

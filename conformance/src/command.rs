@@ -199,7 +199,10 @@ impl What {
             Self::Show { case } => show::show(&case, specification, cases).map(|()| 0).map_err(Failure::Usage),
             Self::Mutants { options } => options.run(specification, cases),
             Self::Coverage { root, json, html } => {
-                let citations = root.map(|root| Citations::read(&root)).unwrap_or_default();
+                let citations = match root {
+                    Some(root) => Citations::read(&root).map_err(|error| Failure::CouldNotRun(error.to_string()))?,
+                    None => Citations::default(),
+                };
                 show::coverage(specification, cases, &citations, json, html.as_deref())
             }
         }

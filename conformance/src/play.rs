@@ -212,13 +212,13 @@ impl<'p> Player<'p> {
             }
             Verb::Cut(name) => {
                 let link = self.named(name)?;
-                self.bench.cut(link);
+                self.bench.links().cut(link);
                 self.forget(link, "the suite breaks the link");
                 Ok(())
             }
             Verb::Finish(name) => {
                 let link = self.named(name)?;
-                self.bench.finish(link);
+                self.bench.links().finish(link);
                 self.forget(link, "the suite ends the link");
                 Ok(())
             }
@@ -226,7 +226,7 @@ impl<'p> Player<'p> {
             Verb::Resume(name) => self.change(name, |link| link.keeps_alive = true),
             Verb::Deaf(name) => {
                 let link = self.named(name)?;
-                Ok(self.bench.deafen(link)?)
+                Ok(self.bench.links().deafen(link)?)
             }
             Verb::Start(settings, fails) => {
                 let mut all = self.case.start.clone();
@@ -268,7 +268,7 @@ impl<'p> Player<'p> {
             }
             let due = self.links.iter().filter_map(Link::keepalive_at).min();
             let wake = due.map_or(until, |due| due.min(until));
-            let incident = self.bench.next(wake)?;
+            let incident = self.bench.links().next(wake)?;
             match &incident {
                 Incident::Bytes { link, at, bytes } => {
                     self.bytes += bytes.len();
@@ -292,7 +292,7 @@ impl<'p> Player<'p> {
         let now = self.bench.now();
         for link in self.links.iter_mut().filter(|link| link.keepalive_at().is_some_and(|at| at <= now)) {
             link.last_sent = now;
-            self.bench.write(link.id, b"\n")?;
+            self.bench.links().write(link.id, b"\n")?;
         }
         Ok(())
     }

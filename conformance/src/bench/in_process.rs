@@ -1,6 +1,6 @@
 //! The reference subject in this process, under virtual time: nothing waits, and a run is told whole by its seed.
 
-use super::{Bench, Incident, LinkId, Stop};
+use super::{Bench, Incident, LinkId, Links, Stop};
 use crate::mutant::{Defect, Mutant};
 use crate::subject::{Io, Memory};
 use holdline_proto::{ConnectFailure, Instant};
@@ -130,6 +130,53 @@ impl InProcess {
     }
 }
 
+impl Links for InProcess {
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
+        let now = self.instant();
+        if self.open.contains(&link)
+            && let Some(subject) = &mut self.subject
+        {
+            subject.handle_input(now, link as u64, bytes);
+        }
+        self.serve();
+        Ok(())
+    }
+
+    fn separate(&mut self) {}
+
+    fn next(&mut self, until: u64) -> Result<Incident, Stop> {
+        loop {
+            self.look()?;
+            if let Some(incident) = self.incidents.pop_front() {
+                return Ok(incident);
+            }
+            if self.now >= until {
+                return Ok(Incident::Nothing);
+            }
+            self.advance(until);
+        }
+    }
+
+    fn cut(&mut self, link: LinkId) {
+        let now = self.instant();
+        if self.open.remove(&link)
+            && let Some(subject) = &mut self.subject
+        {
+            subject.handle_disconnected(now, link as u64);
+        }
+        self.serve();
+    }
+
+    fn finish(&mut self, link: LinkId) {
+        self.cut(link);
+    }
+
+    fn deafen(&mut self, link: LinkId) -> Result<(), Stop> {
+        self.deaf.insert(link, 0);
+        Ok(())
+    }
+}
+
 impl Bench for InProcess {
     fn now(&self) -> u64 {
         self.now
@@ -185,49 +232,8 @@ impl Bench for InProcess {
         }
     }
 
-    fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
-        let now = self.instant();
-        if self.open.contains(&link)
-            && let Some(subject) = &mut self.subject
-        {
-            subject.handle_input(now, link as u64, bytes);
-        }
-        self.serve();
-        Ok(())
-    }
-
-    fn separate(&mut self) {}
-
-    fn next(&mut self, until: u64) -> Result<Incident, Stop> {
-        loop {
-            self.look()?;
-            if let Some(incident) = self.incidents.pop_front() {
-                return Ok(incident);
-            }
-            if self.now >= until {
-                return Ok(Incident::Nothing);
-            }
-            self.advance(until);
-        }
-    }
-
-    fn cut(&mut self, link: LinkId) {
-        let now = self.instant();
-        if self.open.remove(&link)
-            && let Some(subject) = &mut self.subject
-        {
-            subject.handle_disconnected(now, link as u64);
-        }
-        self.serve();
-    }
-
-    fn finish(&mut self, link: LinkId) {
-        self.cut(link);
-    }
-
-    fn deafen(&mut self, link: LinkId) -> Result<(), Stop> {
-        self.deaf.insert(link, 0);
-        Ok(())
+    fn links(&mut self) -> &mut dyn Links {
+        self
     }
 
     fn ask(&mut self, request: Json) -> Result<Json, Stop> {

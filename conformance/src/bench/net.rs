@@ -1,7 +1,7 @@
 //! TCP links with a thread each that reads; what they read waits in one bounded queue.
 
 use super::clock::{Clock, rest};
-use super::{Incident, LinkId, Stop};
+use super::{Incident, LinkId, Links, Stop};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,6 +24,8 @@ const QUEUE: usize = 256;
 const SEGMENT: usize = 4096;
 /// How long a subject may refuse to take a line.
 const WRITE: Duration = Duration::from_secs(10);
+/// Enough for a subject to read what is there.
+const SEPARATE_MS: u64 = 2;
 /// How often the listener is asked.
 const POLL_MS: u64 = 2;
 
@@ -68,25 +70,7 @@ impl Net {
         Ok(link)
     }
 
-    pub(crate) fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
-        let Some(stream) = self.links.get_mut(&link) else { return Ok(()) };
-        match stream.write_all(bytes) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(Stop::Hung(format!("it took none of a line for {} s", WRITE.as_secs())))
-            }
-            // Its end is what the reader tells.
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn next(&mut self, until: u64) -> Incident {
-        match self.incidents.recv_timeout(self.clock.until(until)) {
-            Ok(incident) => incident,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Incident::Nothing,
-        }
-    }
-
-    pub(crate) fn close(&mut self, link: LinkId) {
+    fn close(&mut self, link: LinkId) {
         if let Some(stream) = self.links.remove(&link) {
             // It may be closed by the subject already.
             let _ = stream.shutdown(Shutdown::Both);
@@ -97,6 +81,42 @@ impl Net {
         for (_, stream) in std::mem::take(&mut self.links) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Links for Net {
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
+        let Some(stream) = self.links.get_mut(&link) else { return Ok(()) };
+        match stream.write_all(bytes) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Stop::Hung(format!("it took none of a line for {} s", WRITE.as_secs())))
+            }
+            // Its end is what the reader tells.
+            _ => Ok(()),
+        }
+    }
+
+    fn separate(&mut self) {
+        rest(SEPARATE_MS);
+    }
+
+    fn next(&mut self, until: u64) -> Result<Incident, Stop> {
+        match self.incidents.recv_timeout(self.clock.until(until)) {
+            Ok(incident) => Ok(incident),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(Incident::Nothing),
+        }
+    }
+
+    fn cut(&mut self, link: LinkId) {
+        self.close(link);
+    }
+
+    fn finish(&mut self, link: LinkId) {
+        self.close(link);
+    }
+
+    fn deafen(&mut self, _: LinkId) -> Result<(), Stop> {
+        Err(Stop::Skipped("the buffers of TCP are too large to be filled".to_owned()))
     }
 }
 

@@ -1,8 +1,7 @@
 //! A subject behind a shim: a child process that is asked on its standard input, and reached over TCP.
 
 use super::net::{Net, listen};
-use super::wire::SEPARATE_MS;
-use super::{Bench, Incident, LinkId, Stop};
+use super::{Bench, LinkId, Links, Stop};
 use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
 use std::fs;
@@ -199,28 +198,8 @@ impl Bench for Shim {
         }
     }
 
-    fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
-        self.net.write(link, bytes)
-    }
-
-    fn separate(&mut self) {
-        super::clock::rest(SEPARATE_MS);
-    }
-
-    fn next(&mut self, until: u64) -> Result<Incident, Stop> {
-        Ok(self.net.next(until))
-    }
-
-    fn cut(&mut self, link: LinkId) {
-        self.net.close(link);
-    }
-
-    fn finish(&mut self, link: LinkId) {
-        self.net.close(link);
-    }
-
-    fn deafen(&mut self, _: LinkId) -> Result<(), Stop> {
-        Err(Stop::Skipped("the buffers of TCP are too large to be filled".to_owned()))
+    fn links(&mut self) -> &mut dyn Links {
+        &mut self.net
     }
 
     fn ask(&mut self, mut request: Json) -> Result<Json, Stop> {

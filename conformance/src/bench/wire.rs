@@ -1,7 +1,7 @@
 //! A subject of which nothing is known but an address.
 
 use super::net::Net;
-use super::{Bench, Incident, LinkId, Stop};
+use super::{Bench, LinkId, Links, Stop};
 use serde_json::{Value as Json, json};
 use std::net::{SocketAddr, TcpListener};
 
@@ -63,28 +63,8 @@ impl Bench for Wire {
         }
     }
 
-    fn write(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Stop> {
-        self.net.write(link, bytes)
-    }
-
-    fn separate(&mut self) {
-        super::clock::rest(SEPARATE_MS);
-    }
-
-    fn next(&mut self, until: u64) -> Result<Incident, Stop> {
-        Ok(self.net.next(until))
-    }
-
-    fn cut(&mut self, link: LinkId) {
-        self.net.close(link);
-    }
-
-    fn finish(&mut self, link: LinkId) {
-        self.net.close(link);
-    }
-
-    fn deafen(&mut self, _: LinkId) -> Result<(), Stop> {
-        Err(Stop::Skipped("the buffers of TCP are too large to be filled".to_owned()))
+    fn links(&mut self) -> &mut dyn Links {
+        &mut self.net
     }
 
     fn ask(&mut self, _: Json) -> Result<Json, Stop> {
@@ -103,6 +83,3 @@ impl Bench for Wire {
         Err(without_shim("restoring the store"))
     }
 }
-
-/// Enough for a subject to read what is there.
-pub(crate) const SEPARATE_MS: u64 = 2;

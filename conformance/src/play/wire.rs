@@ -67,8 +67,8 @@ impl Player<'_> {
         };
         let segments: Vec<&[u8]> = if bytewise { bytes.chunks(1).collect() } else { vec![&bytes[..at], &bytes[at..]] };
         for segment in segments.into_iter().filter(|segment| !segment.is_empty()) {
-            self.bench.write(link, segment)?;
-            self.bench.separate();
+            self.bench.links().write(link, segment)?;
+            self.bench.links().separate();
         }
         Ok(())
     }

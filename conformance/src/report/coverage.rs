@@ -7,6 +7,7 @@ use crate::specification::{Level, Specification};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a tree of sources cites.
@@ -48,21 +49,22 @@ pub struct Coverage {
 }
 
 impl Citations {
-    /// Reads the crates under a root.
-    pub fn read(root: &Path) -> Self {
-        let mut matrix = Matrix::default();
-        let mut is_known = false;
+    /// Reads the crates under a root. This one speaks of ids that mean nothing, and is left out.
+    ///
+    /// # Errors
+    /// A file or a folder that is there and cannot be read.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        let mut citations = Self::default();
         for krate in ["proto", "server", "fw-esp", "sim"] {
             for (folder, side) in [("src", Side::Code), ("tests", Side::Test)] {
-                for file in rust_files(&root.join(krate).join(folder)) {
-                    let Ok(text) = fs::read_to_string(&file) else { continue };
+                for file in rust_files(&root.join(krate).join(folder))? {
                     let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-                    matrix.add_rust(side, &name, &text);
-                    is_known = true;
+                    citations.matrix.add_rust(side, &name, &read(&file)?);
+                    citations.is_known = true;
                 }
             }
         }
-        Self { matrix, is_known }
+        Ok(citations)
     }
 
     /// The matrix.
@@ -71,18 +73,29 @@ impl Citations {
     }
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+fn read(file: &Path) -> io::Result<String> {
+    fs::read_to_string(file).map_err(|error| named(file, &error))
+}
+
+fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
     let mut files = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()) {
+    for entry in fs::read_dir(folder).map_err(|error| named(folder, &error))? {
+        let path = entry.map_err(|error| named(folder, &error))?.path();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            files.extend(rust_files(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
     files.sort();
-    files
+    Ok(files)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 impl Coverage {
