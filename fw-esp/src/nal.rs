@@ -12,8 +12,13 @@ use embedded_nal_async::TcpConnect;
 /// Connects to one address over any [`TcpConnect`].
 ///
 /// Such a connection cannot be split, while a client reads and writes at the same time. So a read or write that is pending is dropped and
-/// begun anew whenever the client is polled: the stack's must be free of side effects until they are ready, as those of
-/// `embassy-net` are. For a stack that cannot promise it, implement [`Connector`] over what it has for two halves.
+/// begun anew whenever the client is polled: the stack's must have no effect until they are ready, and be ready at their first poll
+/// once they can be, as those of `embassy-net` are. For a stack that cannot promise it, implement [`Connector`] over what it has for
+/// two halves.
+///
+/// The kind of the stack's error tells who is to blame: `ConnectionRefused` and `ConnectionReset` are [`ConnectFailure::Refused`], and
+/// leave the network alone. The `TcpClient` of `embassy-net` says `ConnectionReset` of whatever failed; a server that does not answer at
+/// all is told from that all the same, by the client's own time-out.
 #[derive(Clone, Copy, Debug)]
 pub struct NalConnector<T> {
     stack: T,
