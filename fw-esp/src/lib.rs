@@ -95,6 +95,9 @@
 
 mod channel;
 mod client;
+#[cfg(feature = "relay")]
+#[allow(dead_code, reason = "both ends are being built on it")]
+mod control;
 mod error;
 #[cfg(feature = "flash")]
 mod flash;
@@ -107,9 +110,14 @@ mod nal;
 #[cfg(feature = "durable")]
 mod store;
 mod transport;
+#[cfg(feature = "relay")]
+#[allow(dead_code, reason = "both ends are being built on it")]
+mod wire;
 
 pub use channel::{Buffers, Channel};
 pub use client::{Board, Client, Ended};
+#[cfg(feature = "relay")]
+pub use control::{InvalidSettings, Report, Settings, Tcp, Wifi};
 pub use error::{Closed, InvalidChannel, ReadError, WriteError};
 #[cfg(feature = "flash")]
 pub use flash::FlashStore;
@@ -125,3 +133,5 @@ pub use store::{Store, StoreFailed};
 #[cfg(feature = "embassy-time")]
 pub use transport::EmbassyClock;
 pub use transport::{AlwaysUp, Clock, ConnectFailure, Connector, JoinFailed, Network, Stream};
+#[cfg(feature = "relay")]
+pub use wire::WireEnded;

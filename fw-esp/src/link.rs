@@ -99,7 +99,7 @@ async fn receive(state: &RefCell<State<'_>>, reader: &mut impl Read, clock: &imp
     pending().await
 }
 
-async fn yield_now() {
+pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if core::mem::replace(&mut yielded, true) {

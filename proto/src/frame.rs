@@ -100,8 +100,8 @@ pub(crate) fn sendable(text: &str) -> Result<(), SendError> {
     }
 }
 
-/// Takes the checksum off a line; `None` if there is none or it is wrong.
-pub(crate) fn unchecked(line: &[u8]) -> Option<&[u8]> {
+/// Takes the check off a line without its LF, as on a stream with `check=crc32` (HL-0097); `None` if there is none or it is wrong.
+pub fn unchecked(line: &[u8]) -> Option<&[u8]> {
     let (body, check) = line.split_at_checked(line.len().checked_sub(CHECK_LEN)?)?;
     (check == check_of(body)).then_some(body)
 }
@@ -119,7 +119,11 @@ fn check_of(body: &[u8]) -> [u8; CHECK_LEN] {
 }
 
 /// CRC-32 (IEEE 802.3) of `bytes`, going on from the checksum of what came before (0 at the beginning).
-pub(crate) fn crc32(before: u32, bytes: &[u8]) -> u32 {
+///
+/// ```
+/// assert_eq!(holdline_proto::crc32(0, b"123456789"), 0xcbf4_3926);
+/// ```
+pub fn crc32(before: u32, bytes: &[u8]) -> u32 {
     let mut crc = !before;
     for &byte in bytes {
         crc ^= u32::from(byte);

@@ -133,6 +133,7 @@ mod words;
 
 pub use config::{Config, ConfigError, Keeps, OnForgotten, ValidConfig};
 pub use event::{ByeCode, DownReason, Event, PeerFault, RefusalCode, SendError};
+pub use frame::{crc32, unchecked};
 pub use guard::TakeoverGuard;
 pub use hello::{CLASSIC_ID_MAX, CLIENT_ID_MAX, ClientId, Greeting, HELLO_MAX, Hello, InvalidClientId, Terms, refuse};
 #[cfg(feature = "alloc")]
