@@ -425,7 +425,7 @@ impl<'b> State<'b> {
         // HL-0129
         self.closed = true;
         self.session.close(holdline_proto::ByeCode::Done, 0);
-        self.collect(self.now);
+        self.collect();
         self.wake();
         self.wake_driver();
     }
@@ -440,24 +440,30 @@ impl<'b> State<'b> {
         self.blocked = None;
         self.inbox.clear_input();
         self.session.handle_connected(now, fresh);
-        self.collect(now);
+        self.collect();
     }
 
     /// Tells the session that the stream is gone.
-    pub(crate) fn lose_link(&mut self, now: Instant) {
-        self.session.handle_disconnected(now);
+    pub(crate) fn lose_link(&mut self) {
+        self.session.handle_disconnected(self.now);
         self.inbox.clear_input();
-        self.collect(now);
+        self.collect();
+    }
+
+    /// What the client does first whenever it is polled: it looks at the clock, and presents again what had no place.
+    pub(crate) fn look(&mut self, now: Instant, waker: &Waker) {
+        self.now = now;
+        self.park_driver(waker);
+        self.resume();
     }
 
     /// Takes received bytes; `Pending` while there is no room for any, until the application takes a message.
-    pub(crate) fn take_input(&mut self, now: Instant, bytes: &[u8]) -> Poll<usize> {
-        self.now = now;
+    pub(crate) fn take_input(&mut self, bytes: &[u8]) -> Poll<usize> {
         let mut taken = 0;
         loop {
             let more = self.inbox.put(bytes.get(taken..).unwrap_or_default());
             taken += more;
-            self.feed(now);
+            self.feed();
             if more == 0 {
                 break;
             }
@@ -465,35 +471,34 @@ impl<'b> State<'b> {
         if taken == 0 { Poll::Pending } else { Poll::Ready(taken) }
     }
 
-    /// Presents again what had no place.
-    pub(crate) fn resume(&mut self, now: Instant) {
+    fn resume(&mut self) {
         if self.blocked.is_some() {
-            self.feed(now);
+            self.feed();
         }
     }
 
     /// Presents what was received to the session, a line at a time.
-    fn feed(&mut self, now: Instant) {
+    fn feed(&mut self) {
         loop {
-            self.collect(now);
+            self.collect();
             if !self.session.has_link() {
                 return self.inbox.clear_input();
             }
-            let Some(line) = self.inbox.line() else { return self.feed_part(now) };
+            let Some(line) = self.inbox.line() else { return self.feed_part() };
             let letter = self.inbox.input().first().copied().unwrap_or_default();
             if self.may_be_message(letter, line) && !self.has_place(letter) {
-                if self.is_blocked(now) {
+                if self.is_blocked() {
                     return;
                 }
                 // On any stream a line may be lost: its sender is asked for it with the next one, or asks itself.
                 self.inbox.consume(line);
-                self.session.handle_backlog(now);
-                let _ = self.session.handle_input(now, &[]);
+                self.session.handle_backlog(self.now);
+                let _ = self.session.handle_input(self.now, &[]);
                 continue;
             }
             self.signals.beat |= line == 1;
             let bytes = self.inbox.input().get(..line).unwrap_or_default();
-            let input = self.session.handle_input(now, bytes);
+            let input = self.session.handle_input(self.now, bytes);
             let (consumed, message) = (input.consumed, input.message.map(|message| Place::of(&message, bytes)));
             match message {
                 Some(message) => {
@@ -503,7 +508,7 @@ impl<'b> State<'b> {
                 }
                 // HL-0055
                 None if consumed == 0 && self.session.has_link() => {
-                    self.blocked = Some(now);
+                    self.blocked = Some(self.now);
                     return;
                 }
                 None => self.inbox.consume(consumed),
@@ -512,27 +517,27 @@ impl<'b> State<'b> {
     }
 
     /// Presents the beginning of a line, which has a timer of its own.
-    fn feed_part(&mut self, now: Instant) {
+    fn feed_part(&mut self) {
         if self.inbox.is_full() && self.inbox.messages() > 0 {
-            if self.is_blocked(now) {
+            if self.is_blocked() {
                 return;
             }
             self.inbox.skip();
         }
         if self.inbox.is_skipping() {
-            return self.session.handle_backlog(now);
+            return self.session.handle_backlog(self.now);
         }
-        let _ = self.session.handle_input(now, self.inbox.input());
-        self.collect(now);
+        let _ = self.session.handle_input(self.now, self.inbox.input());
+        self.collect();
     }
 
     /// Leaves what has no place unread, for the application to take a message; `false` when it has had its time.
-    fn is_blocked(&mut self, now: Instant) -> bool {
-        let since = *self.blocked.get_or_insert(now);
-        let waits = self.must_wait() || now < since.plus(self.patience());
+    fn is_blocked(&mut self) -> bool {
+        let since = *self.blocked.get_or_insert(self.now);
+        let waits = self.must_wait() || self.now < since.plus(self.patience());
         if waits {
             // HL-0089
-            self.session.handle_backlog(now);
+            self.session.handle_backlog(self.now);
         }
         waits
     }
@@ -591,29 +596,28 @@ impl<'b> State<'b> {
         if !self.session.has_link() {
             return now < self.down.0.plus(FAREWELL_MS);
         }
-        self.resume(now);
+        self.resume();
         self.session.handle_timeout(now);
-        self.collect(now);
+        self.collect();
         self.wake_driver();
         true
     }
 
     /// What is due to be written, and the buffer it is in; `Pending` while there is nothing, and no bytes once there is nothing more on
     /// this link.
-    pub(crate) fn take_output(&mut self, now: Instant) -> Poll<(&'b mut [u8], usize)> {
-        self.now = now;
+    pub(crate) fn take_output(&mut self) -> Poll<(&'b mut [u8], usize)> {
         #[cfg(feature = "durable")]
         if self.session.has_link() && !self.is_saved() {
             return Poll::Pending;
         }
         let Some(buffer) = self.transmit.take() else { return Poll::Pending };
         // The session learns the time of what it writes.
-        self.session.handle_transmitted(now, 0);
+        self.session.handle_transmitted(self.now, 0);
         let first = mem::take(&mut self.datagrams);
         // HL-0029, HL-0091
         let first = if self.session.has_link() { first } else { 0 };
         let written = first + self.session.poll_transmit(buffer.get_mut(first..).unwrap_or_default());
-        self.collect(now);
+        self.collect();
         if written > 0 || !self.session.has_link() {
             return Poll::Ready((buffer, written));
         }
@@ -626,9 +630,8 @@ impl<'b> State<'b> {
         self.transmit = Some(buffer);
     }
 
-    pub(crate) fn transmitted(&mut self, now: Instant, bytes: usize) {
-        self.now = now;
-        self.session.handle_transmitted(now, bytes);
+    pub(crate) fn transmitted(&mut self, bytes: usize) {
+        self.session.handle_transmitted(self.now, bytes);
     }
 
     /// What the hooks have not been told.
@@ -637,18 +640,18 @@ impl<'b> State<'b> {
     }
 
     /// Reads the session's events.
-    fn collect(&mut self, now: Instant) {
+    fn collect(&mut self) {
         while let Some(event) = self.session.poll_event() {
             log(event);
             match event {
                 Event::Up { .. } => {
                     self.connects = self.connects.wrapping_add(1);
-                    self.up_at = Some(now);
+                    self.up_at = Some(self.now);
                     // HL-0141
                     self.signals.up |= !mem::replace(&mut self.reported_up, true);
                 }
                 Event::Down(reason) => {
-                    self.down = (now, reason);
+                    self.down = (self.now, reason);
                     self.signals.down |= mem::replace(&mut self.reported_up, false);
                 }
                 Event::PeerForgot { from, to, dropped: true } => self.drop_tickets(to + 1 - from),

@@ -2,7 +2,7 @@
 
 use crate::channel::State;
 use crate::hooks::Hooks;
-use crate::link::{drive, feed_ms, tell};
+use crate::link::{Link, tell};
 use crate::transport::{Clock, Connector, JoinFailed, Network, Stream};
 use core::cell::RefCell;
 use core::future::{Future, pending, poll_fn};
@@ -65,53 +65,58 @@ impl<'c, 'b> Client<'c, 'b> {
         R: FnMut() -> u64,
         H: Hooks,
     {
-        let Board { network, connector, clock, random, hooks } = board;
-        let turn = Turn { state: self.state, clock };
-        let mut supervisor = Supervisor::new(turn.supervisor(N::IS_MANAGED), random());
+        let state = self.state;
+        let mut supervisor = Supervisor::new(supervision(state, N::IS_MANAGED), (board.random)());
         // HL-0130: one thing after the other.
-        while !self.state.borrow().closed {
+        while !state.borrow().closed {
             match supervisor.poll_action() {
                 Some(Action::JoinNetwork { leave_first }) => {
                     let mut joined = Err(JoinFailed);
                     let join = async {
                         if leave_first {
-                            network.leave().await;
+                            board.network.leave().await;
                         }
-                        joined = network.join().await;
+                        joined = board.network.join().await;
                     };
-                    turn.within(turn.after(JOIN_MS), hooks, true, pin!(join)).await;
+                    let until = board.clock.now().plus(JOIN_MS);
+                    within(state, &board.clock, until, &mut board.hooks, true, pin!(join)).await;
                     match joined {
-                        Ok(()) => supervisor.handle_network(clock.now(), true),
-                        Err(JoinFailed) => supervisor.handle_join_failed(clock.now()),
+                        Ok(()) => supervisor.handle_network(board.clock.now(), true),
+                        Err(JoinFailed) => supervisor.handle_join_failed(board.clock.now()),
                     }
                 }
                 // HL-0138
-                Some(Action::Connect { .. }) if !network.is_up() => supervisor.handle_network(clock.now(), false),
+                Some(Action::Connect { .. }) if !board.network.is_up() => supervisor.handle_network(board.clock.now(), false),
                 Some(Action::Connect { timeout_ms }) => {
                     let mut stream = Err(ConnectFailure::TimedOut);
+                    let connect = async { stream = board.connector.connect().await };
                     // HL-0135
-                    turn.within(turn.after(timeout_ms), hooks, true, pin!(async { stream = connector.connect().await })).await;
-                    match stream {
-                        Ok(mut stream) => {
+                    let until = board.clock.now().plus(timeout_ms);
+                    within(state, &board.clock, until, &mut board.hooks, true, pin!(connect)).await;
+                    match &mut stream {
+                        Ok(stream) => {
                             supervisor.handle_connected();
-                            drive(self.state, &mut stream, clock, hooks, random()).await;
-                            turn.within(turn.after(CLOSE_MS), hooks, false, pin!(stream.close())).await;
-                            turn.report(&mut supervisor);
+                            Link::begin(state, board.clock.now(), (board.random)())
+                                .drive(stream, &board.clock, &mut board.hooks)
+                                .await;
+                            let until = board.clock.now().plus(CLOSE_MS);
+                            within(state, &board.clock, until, &mut board.hooks, false, pin!(stream.close())).await;
+                            report(state, &mut supervisor);
                         }
-                        Err(failure) => supervisor.handle_connect_failed(clock.now(), failure),
+                        Err(failure) => supervisor.handle_connect_failed(board.clock.now(), *failure),
                     }
                 }
                 None => {
                     // Without an action the supervisor waits.
                     let until = supervisor.poll_timeout().unwrap_or_default();
-                    turn.within(until, hooks, true, pin!(pending())).await;
-                    supervisor.handle_timeout(clock.now());
+                    within(state, &board.clock, until, &mut board.hooks, true, pin!(pending())).await;
+                    supervisor.handle_timeout(board.clock.now());
                 }
             }
             // HL-0140
             match supervisor.poll_first_failure() {
-                Some(FirstFailure::BadWifi) if hooks.bad_wifi().is_break() => return Ended::BadWifi,
-                Some(FirstFailure::BadServer) if hooks.bad_server().is_break() => return Ended::BadServer,
+                Some(FirstFailure::BadWifi) if board.hooks.bad_wifi().is_break() => return Ended::BadWifi,
+                Some(FirstFailure::BadServer) if board.hooks.bad_server().is_break() => return Ended::BadServer,
                 _ => {}
             }
         }
@@ -144,59 +149,48 @@ impl Client<'_, '_> {
     }
 }
 
-/// What every step between two links needs.
-struct Turn<'t, 'b, T> {
-    state: &'t RefCell<State<'b>>,
-    clock: &'t T,
+fn supervision(state: &RefCell<State<'_>>, has_network: bool) -> SupervisorConfig {
+    let state = state.borrow();
+    #[cfg(feature = "classic")]
+    let classic = matches!(state.session, holdline_proto::Session::Classic(_));
+    #[cfg(not(feature = "classic"))]
+    let classic = false;
+    SupervisorConfig { timeout_ms: state.session.config().get().timeout_ms, has_network, classic }
 }
 
-impl<T: Clock> Turn<'_, '_, T> {
-    fn supervisor(&self, has_network: bool) -> SupervisorConfig {
-        let state = self.state.borrow();
-        #[cfg(feature = "classic")]
-        let classic = matches!(state.session, holdline_proto::Session::Classic(_));
-        #[cfg(not(feature = "classic"))]
-        let classic = false;
-        SupervisorConfig { timeout_ms: state.session.config().get().timeout_ms, has_network, classic }
-    }
-
-    fn after(&self, ms: u32) -> Instant {
-        self.clock.now().plus(ms)
-    }
-
-    /// Waits for `what`, until the time is up or, if it `heeds_close`, the channel is closed; meanwhile the watchdog is fed.
-    ///
-    /// One function for everything that is waited for: each further one is code on the device.
-    async fn within(
-        &self,
-        until: Instant,
-        hooks: &mut impl Hooks,
-        heeds_close: bool,
-        mut what: Pin<&mut dyn Future<Output = ()>>,
-    ) {
-        loop {
-            let mut pause = pin!(self.clock.wait_until(until.min(self.after(feed_ms(hooks)))));
-            let is_over = poll_fn(|cx| {
-                self.state.borrow_mut().park_driver(cx.waker());
-                if what.as_mut().poll(cx).is_ready() || (heeds_close && self.state.borrow().closed) {
-                    return Poll::Ready(true);
-                }
-                pause.as_mut().poll(cx).map(|()| false)
-            })
-            .await;
-            tell(self.state, hooks);
-            if is_over || self.clock.now() >= until {
-                return;
+/// Waits for `what`, until the time is up or, if it `heeds_close`, the channel is closed; meanwhile the watchdog is fed.
+///
+/// One function for everything that is waited for between two links: each further one is code on the device.
+async fn within<T: Clock, H: Hooks>(
+    state: &RefCell<State<'_>>,
+    clock: &T,
+    until: Instant,
+    hooks: &mut H,
+    heeds_close: bool,
+    mut what: Pin<&mut dyn Future<Output = ()>>,
+) {
+    loop {
+        let mut pause = pin!(clock.wait_until(until.min(clock.now().plus(H::FEED_MS))));
+        let is_over = poll_fn(|cx| {
+            state.borrow_mut().park_driver(cx.waker());
+            if what.as_mut().poll(cx).is_ready() || (heeds_close && state.borrow().closed) {
+                return Poll::Ready(true);
             }
+            pause.as_mut().poll(cx).map(|()| false)
+        })
+        .await;
+        tell(state, hooks);
+        if is_over || clock.now() >= until {
+            return;
         }
     }
+}
 
-    /// Tells the supervisor how the link went.
-    fn report(&self, supervisor: &mut Supervisor) {
-        let state = self.state.borrow();
-        if let Some(up_at) = state.up_at {
-            supervisor.handle_up(up_at);
-        }
-        supervisor.handle_down(state.down.0, state.down.1);
+/// Tells the supervisor how the link went.
+fn report(state: &RefCell<State<'_>>, supervisor: &mut Supervisor) {
+    let state = state.borrow();
+    if let Some(up_at) = state.up_at {
+        supervisor.handle_up(up_at);
     }
+    supervisor.handle_down(state.down.0, state.down.1);
 }
