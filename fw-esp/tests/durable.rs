@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
-use world::{Pace, Peer, Radio, Tasks, Time, numbered, random};
+use world::{Pace, Peer, Radio, Tasks, Time, numbered, random, yield_once};
 
 const PAGE: usize = 1024;
 const PAGES: usize = 6;
@@ -37,15 +37,7 @@ impl Chip {
 
     /// Counts an operation that changes something; `Some` for the one in which the power goes.
     async fn begin(&self) -> bool {
-        let mut stalled = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut stalled, true) {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        yield_once().await;
         if self.is_dead() {
             pending::<()>().await;
         }

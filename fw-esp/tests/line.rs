@@ -350,7 +350,7 @@ fn an_application_that_waits_learns_that_the_channel_was_closed() {
     tasks.run(&scene.peer, 5_000, |_| ended.get().is_some() && told.get() == 1);
     assert_eq!(ended.get(), Some(Ended::Closed));
     assert!(
-        matches!(world::reason(&scene.peer.borrow()), Some(holdline_esp::DownReason::Bye { .. })),
+        matches!(scene.peer.borrow().reason(), Some(holdline_esp::DownReason::Bye { .. })),
         "the server was told, and did not just see the stream end: {:?}",
         scene.peer.borrow().events
     );
