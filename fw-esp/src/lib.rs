@@ -88,7 +88,9 @@
 //! # Features
 //!
 //! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server. `durable`:
-//! `Channel::durable` keeps outbox and cursors in a `Store`; `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as above. `defmt`: logs links, losses and acknowledgements, and `defmt::Format` on public types.
+//! `Channel::durable` keeps outbox and cursors in a `Store`; `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as
+//! above. `i2c`: `DdcMaster` and `DdcTarget`, streams of bytes over I2C. `defmt`: logs links, losses and acknowledgements, and
+//! `defmt::Format` on public types.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -98,6 +100,8 @@ mod client;
 #[cfg(feature = "relay")]
 #[allow(dead_code, reason = "both ends are being built on it")]
 mod control;
+#[cfg(feature = "i2c")]
+mod ddc;
 mod error;
 #[cfg(feature = "flash")]
 mod flash;
@@ -118,6 +122,8 @@ pub use channel::{Buffers, Channel};
 pub use client::{Board, Client, Ended};
 #[cfg(feature = "relay")]
 pub use control::{InvalidSettings, Report, Settings, Tcp, Wifi};
+#[cfg(feature = "i2c")]
+pub use ddc::{DdcMaster, DdcReader, DdcTarget, DdcWriter};
 pub use error::{Closed, InvalidChannel, ReadError, WriteError};
 #[cfg(feature = "flash")]
 pub use flash::FlashStore;
