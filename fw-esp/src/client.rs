@@ -13,7 +13,7 @@ use holdline_proto::{Action, ConnectFailure, FirstFailure, Instant, Supervisor, 
 /// How long joining the network may take, in milliseconds.
 const JOIN_MS: u32 = 60_000;
 /// How long closing a stream in order may take, in milliseconds.
-const CLOSE_MS: u32 = 1_000;
+pub(crate) const CLOSE_MS: u32 = 1_000;
 
 /// What the client runs on.
 #[derive(Debug)]
@@ -51,6 +51,12 @@ pub struct Client<'c, 'b> {
 impl<'c, 'b> Client<'c, 'b> {
     pub(crate) fn new(state: &'c RefCell<State<'b>>) -> Self {
         Self { state }
+    }
+
+    /// Whether the lines of the channel carry checks.
+    #[cfg(feature = "relay")]
+    pub(crate) fn is_checked(&self) -> bool {
+        self.state.borrow().session.config().get().check
     }
 
     /// Joins the network, connects, carries the session, and begins again whenever the link is lost; until the application closes the

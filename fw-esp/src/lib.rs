@@ -107,6 +107,8 @@ mod error;
 mod flash;
 mod handle;
 mod hooks;
+#[cfg(feature = "relay")]
+mod host;
 mod inbox;
 mod link;
 #[cfg(feature = "nal")]
@@ -132,6 +134,8 @@ pub use handle::{Handle, Received, Status};
 pub use holdline_proto::classic::Flavour;
 pub use holdline_proto::{Config, DownReason, Instant, Keeps, OnForgotten, Receipt, SendError};
 pub use hooks::{Heartbeat, Hooks, SoftwareWatchdog};
+#[cfg(feature = "relay")]
+pub use host::{HostError, HostLink, NoResetPin, Notices, RelayStatus, Wiring};
 #[cfg(feature = "nal")]
 pub use nal::{NalConnector, NalHalf, NalStream};
 #[cfg(feature = "durable")]

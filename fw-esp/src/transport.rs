@@ -101,6 +101,16 @@ pub trait Clock {
     fn wait_until(&self, at: Instant) -> impl Future<Output = ()>;
 }
 
+impl<T: Clock> Clock for &T {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    async fn wait_until(&self, at: Instant) {
+        (**self).wait_until(at).await;
+    }
+}
+
 /// The clock of `embassy-time`.
 #[cfg(feature = "embassy-time")]
 #[derive(Clone, Copy, Debug, Default)]

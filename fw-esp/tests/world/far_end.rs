@@ -56,15 +56,29 @@ impl Peer {
         })
     }
 
+    fn is_checked(&self) -> bool {
+        self.session.config().get().check
+    }
+
     fn greet(&mut self, now: Instant) {
-        if !self.port.greeted
-            && let Ok(Some((Greeting::Native(hello), taken))) = Greeting::read(&self.port.tail, false)
-        {
-            self.random += 1;
-            self.session.handle_hello(now, self.random, &hello);
-            self.port.tail.drain(..taken);
-            self.port.greeted = true;
+        if self.port.greeted {
+            return;
         }
+        let (check, tail) = (self.is_checked(), &self.port.tail);
+        let line = |end: usize| end + 1;
+        let taken = match Greeting::read(tail, check) {
+            Ok(Some((Greeting::Native(hello), taken))) => {
+                self.random += 1;
+                self.session.handle_hello(now, self.random, &hello);
+                self.port.greeted = true;
+                taken
+            }
+            // What is left of an earlier link: whole lines, or one too long to be a greeting.
+            Ok(_) if check => tail.iter().rposition(|&byte| byte == b'\n').map_or(0, line),
+            Err(_) if check => tail.iter().position(|&byte| byte == b'\n').map_or(tail.len(), line),
+            _ => 0,
+        };
+        self.port.tail.drain(..taken);
     }
 
     fn feed(&mut self, now: Instant) {
@@ -124,7 +138,11 @@ impl FarEnd for Peer {
             self.collect();
             moved |= written > 0;
         }
-        if self.port.has_ended() || (self.port.greeted && !self.session.has_link()) {
+        let is_over = self.port.greeted && !self.session.has_link();
+        if is_over && self.is_checked() && !self.port.has_ended() {
+            // As over a wire, the next hello may come here.
+            (self.port.greeted, moved) = (false, true);
+        } else if is_over || self.port.has_ended() {
             self.session.handle_disconnected(now);
             self.collect();
             self.hang_up();
