@@ -17,7 +17,8 @@ pub trait Hooks {
         let _ = up;
     }
 
-    /// A keepalive of the server arrived.
+    /// A keepalive of the server arrived, or several at once. A native server sends one when it has said nothing for a quarter of the
+    /// timeout, and so none while it has something to say; an original server sends them always.
     fn heartbeat(&mut self) {}
 
     /// The client is alive: feed the watchdog.
@@ -39,7 +40,8 @@ impl Hooks for () {}
 
 /// A light that changes with every keepalive of the server.
 ///
-/// It blinks while the link is up, and rests when it is not.
+/// It blinks while the link is up and idle, and rests when it is down, or so busy that the server sends no keepalive
+/// ([`Hooks::heartbeat`]).
 #[derive(Debug)]
 pub struct Heartbeat<P> {
     led: P,

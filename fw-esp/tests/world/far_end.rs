@@ -20,6 +20,8 @@ pub struct Peer {
     port: Port,
     pub received: Vec<String>,
     pub events: Vec<Event>,
+    /// Blank lines that it put on the wire.
+    pub keepalives: usize,
     random: u64,
 }
 
@@ -30,6 +32,7 @@ impl Peer {
             port: Port::new(radio),
             received: Vec::new(),
             events: Vec::new(),
+            keepalives: 0,
             random: 0x5eed,
         }
     }
@@ -135,6 +138,7 @@ impl FarEnd for Peer {
             let written = self.session.poll_transmit(&mut buffer);
             self.session.handle_transmitted(now, written);
             self.port.write(&buffer[..written]);
+            self.keepalives += buffer[..written].split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() == 1).count();
             self.collect();
             moved |= written > 0;
         }

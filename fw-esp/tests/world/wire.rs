@@ -5,7 +5,7 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use holdline_esp::{ConnectFailure, Connector, JoinFailed, Network, Stream};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -118,9 +118,9 @@ impl Connector for Radio {
         self.0.attempts.set(self.0.attempts.get() + 1);
         let failure = self.0.failures.borrow_mut().pop_front();
         match failure {
-            Some(ConnectFailure::TimedOut) => std::future::pending().await,
+            Some(ConnectFailure::TimedOut) => pending().await,
             Some(failure) => return Err(failure),
-            None if self.0.black_hole.get() => std::future::pending().await,
+            None if self.0.black_hole.get() => pending().await,
             None => {}
         }
         self.0.stall().await;
@@ -133,6 +133,9 @@ impl Connector for Radio {
 impl Network for Radio {
     async fn join(&mut self) -> Result<(), JoinFailed> {
         self.0.joins.set(self.0.joins.get() + 1);
+        if self.0.black_hole.get() {
+            pending::<()>().await;
+        }
         self.0.stall().await;
         self.0.joined.set(self.0.network.get());
         if self.0.network.get() { Ok(()) } else { Err(JoinFailed) }
@@ -186,6 +189,12 @@ impl Stream for Wire {
 
     fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
         (Reader(self), Writer(self))
+    }
+
+    async fn close(&mut self) {
+        if self.air.black_hole.get() {
+            pending::<()>().await;
+        }
     }
 }
 
