@@ -30,10 +30,6 @@ pub(crate) type Session<'b> = holdline_proto::Session<Role, Outbox<'b>>;
 const FRAMING: usize = 31;
 /// What a record of the outbox takes besides its text.
 const OUTBOX_RECORD: usize = 4;
-/// The longest greeting, without the client's id and without checksums.
-const GREETING: usize = 238;
-/// What checksums add to it: the name of the link, and their own.
-const GREETING_CHECKED: usize = 35;
 /// How long the last line of a link may take to leave, in milliseconds.
 const FAREWELL_MS: u32 = 1_000;
 
@@ -44,8 +40,8 @@ const FAREWELL_MS: u32 = 1_000;
 ///   ever. With less it gets its messages all the same, but one for which there is no room comes again only about half a timeout
 ///   later; and a link that was lost comes back only when the application has read what waits.
 /// - `OUTBOX`, in bytes: messages that are not acknowledged, 4 more for each.
-/// - `TRANSMIT`, in bytes: lines on their way to the transport. It must hold the longest text to be sent and 31 bytes, and the greeting:
-///   the client's id and 238 bytes, and 35 more with checksums.
+/// - `TRANSMIT`, in bytes: lines on their way to the transport. It must hold the longest text to be sent and 31 bytes. The greeting,
+///   which may be longer, leaves in parts from where its answer will be received.
 /// - `TASKS`: how many tasks can wait for the channel at once before they begin to wake each other.
 #[derive(Debug)]
 pub struct Buffers<const INBOX: usize = 2048, const OUTBOX: usize = 1024, const TRANSMIT: usize = 544, const TASKS: usize = 4> {
@@ -205,9 +201,8 @@ fn check(id: &str, config: Config, inbox: usize, transmit: usize) -> Result<(Rol
     if inbox < least || inbox > usize::from(u16::MAX) {
         return Err(InvalidChannel::Inbox(least));
     }
-    let least = id.len() + GREETING + if config.get().check { GREETING_CHECKED } else { 0 };
-    if transmit < least {
-        return Err(InvalidChannel::Transmit(least));
+    if transmit < FRAMING {
+        return Err(InvalidChannel::Transmit(FRAMING));
     }
     Ok((role, config))
 }
@@ -459,6 +454,9 @@ impl<'b> State<'b> {
 
     /// Takes received bytes; `Pending` while there is no room for any, until the application takes a message.
     pub(crate) fn take_input(&mut self, bytes: &[u8]) -> Poll<usize> {
+        if self.inbox.has_greeting() {
+            return Poll::Pending;
+        }
         let mut taken = 0;
         loop {
             let more = self.inbox.put(bytes.get(taken..).unwrap_or_default());
@@ -613,16 +611,36 @@ impl<'b> State<'b> {
         let Some(buffer) = self.transmit.take() else { return Poll::Pending };
         // The session learns the time of what it writes.
         self.session.handle_transmitted(self.now, 0);
-        let first = mem::take(&mut self.datagrams);
-        // HL-0029, HL-0091
-        let first = if self.session.has_link() { first } else { 0 };
-        let written = first + self.session.poll_transmit(buffer.get_mut(first..).unwrap_or_default());
+        let written = if self.is_greeting() { self.write_greeting(buffer) } else { self.write_lines(buffer) };
         self.collect();
         if written > 0 || !self.session.has_link() {
             return Poll::Ready((buffer, written));
         }
         self.transmit = Some(buffer);
         Poll::Pending
+    }
+
+    /// Whether nothing but a greeting that may be longer than the transmit buffer can be due.
+    fn is_greeting(&self) -> bool {
+        self.is_native() && self.session.has_link() && !self.session.is_up()
+    }
+
+    /// Writes what has room of the greeting. The rest waits where its answer will be received; what comes before it has left, waits too.
+    fn write_greeting(&mut self, buffer: &mut [u8]) -> usize {
+        self.inbox.greet(|room| self.session.poll_transmit(room));
+        let written = self.inbox.take_greeting(buffer);
+        if written > 0 && !self.inbox.has_greeting() {
+            self.wake_driver();
+        }
+        written
+    }
+
+    /// Writes whole lines.
+    fn write_lines(&mut self, buffer: &mut [u8]) -> usize {
+        let first = mem::take(&mut self.datagrams);
+        // HL-0029, HL-0091
+        let first = if self.session.has_link() { first } else { 0 };
+        first + self.session.poll_transmit(buffer.get_mut(first..).unwrap_or_default())
     }
 
     /// Takes the buffer of [`State::take_output`] back.
@@ -680,18 +698,23 @@ mod tests {
     use super::*;
     extern crate std;
     use holdline_proto::{Keeps, native::Snapshot};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::vec::Vec;
 
-    #[test]
-    fn the_longest_greeting_fits_the_smallest_transmit_buffer() {
-        for (check, least) in [(false, GREETING), (true, GREETING + GREETING_CHECKED)] {
-            greet(check, least + 64);
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 
-    fn greet(check: bool, least: usize) {
-        let id = "i".repeat(64);
-        let role = Role { id: ClientId::new(&id).expect("valid") };
-        let config = Config::new().timeout_ms(3_600_000).window(u16::MAX).max_line(1 << 20).keeps(Keeps::Both).check(check);
+    /// A session whose hello has the longest value in every field.
+    fn lavish(outbox: &mut [u8]) -> native::Session<Role, Outbox<'_>> {
+        let role = Role { id: ClientId::new(&"i".repeat(64)).expect("valid") };
+        let config = Config::new().timeout_ms(3_600_000).window(u16::MAX).max_line(1 << 20).keeps(Keeps::Both).check(true);
         let last = (1 << 62) - 1;
         let snapshot = Snapshot {
             epoch: u64::MAX,
@@ -703,12 +726,38 @@ mod tests {
             accepted: last,
             accepted_sum: Some(u32::MAX),
         };
-        let outbox = SliceOutbox::new([0; 8]);
-        let mut session = native::Session::restore(role, config.validate().expect("in range"), u64::MAX, snapshot, outbox);
-        session.handle_connected(Instant::default(), u64::MAX);
-        // All but what is held, ` held=65535`, is in it.
-        let most = least - 11;
-        assert_eq!(session.poll_transmit(&mut std::vec![0; most - 1]), 0);
-        assert_eq!(session.poll_transmit(&mut std::vec![0; most]), most);
+        native::Session::restore(role, config.validate().expect("in range"), u64::MAX, snapshot, SliceOutbox::new(outbox))
+    }
+
+    #[test]
+    fn the_longest_hello_leaves_through_the_smallest_buffers_before_anything_is_received() {
+        let now = Instant::default();
+        let (mut outbox, mut twin) = ([0; 8], [0; 8]);
+        let mut whole = [0; HELLO_MAX];
+        let mut expected = lavish(&mut twin);
+        expected.handle_connected(now, u64::MAX);
+        let len = expected.poll_transmit(&mut whole);
+        assert!(len > 300);
+
+        let (mut inbox, mut transmit) = ([0; HELLO_MAX + 1 + RECORD], [0; FRAMING]);
+        let session = lavish(&mut outbox);
+        #[cfg(feature = "classic")]
+        let session = Session::Native(session);
+        let mut state = State::new(session, 8, &mut inbox, &mut transmit, &mut []);
+        state.begin_link(now, u64::MAX);
+        let woken = Arc::new(Woken::default());
+        state.look(now, &Waker::from(Arc::clone(&woken)));
+        let mut sent = Vec::new();
+        while let Poll::Ready((buffer, count)) = state.take_output() {
+            assert!(count > 0);
+            sent.extend_from_slice(&buffer[..count]);
+            state.transmitted(count);
+            state.return_output(buffer);
+            // Noise of the link before is left to the transport until all has left. Then it is asked for.
+            assert_eq!(state.take_input(b"noise\n").is_ready(), sent.len() == len);
+            assert_eq!(woken.0.load(Ordering::Relaxed), sent.len() == len);
+        }
+        assert_eq!(sent, whole[..len]);
+        assert!(state.session.has_link());
     }
 }

@@ -14,7 +14,7 @@ pub enum InvalidChannel {
     Config(ConfigError),
     /// The receive buffer is smaller than this: the longest line and a message's receipt.
     Inbox(usize),
-    /// The transmit buffer is smaller than this: the greeting.
+    /// The transmit buffer is smaller than this: what every link has to send.
     Transmit(usize),
     /// The buffer for records is smaller than this: the cursors.
     #[cfg(feature = "durable")]
@@ -30,7 +30,7 @@ impl fmt::Display for InvalidChannel {
             Self::Id(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Inbox(least) => write!(f, "the receive buffer needs {least} bytes for lines of this length"),
-            Self::Transmit(least) => write!(f, "the transmit buffer needs {least} bytes for the greeting"),
+            Self::Transmit(least) => write!(f, "the transmit buffer needs {least} bytes for what every link has to send"),
             #[cfg(feature = "durable")]
             Self::Record(least) => write!(f, "the buffer for records needs {least} bytes for the cursors"),
             #[cfg(feature = "durable")]

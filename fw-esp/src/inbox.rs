@@ -2,6 +2,8 @@
 //!
 //! A message stays where it arrived until the application takes it. So a device with room for one long line has room for one
 //! long message, or for many short ones, without a second copy of either.
+//!
+//! Before there is any input on a link its place is that of the greeting, which is longer than most lines and answered by another.
 
 use holdline_proto::{Message, Receipt};
 
@@ -18,6 +20,8 @@ pub(crate) struct Inbox<'b> {
     messages: u16,
     /// Whether what arrives is dropped up to the end of its line.
     skipping: bool,
+    /// Whether a greeting that is to be transmitted is where the input will be; nothing is put meanwhile.
+    greeting: bool,
 }
 
 /// The oldest message, still in its place.
@@ -44,7 +48,7 @@ impl Place {
 
 impl<'b> Inbox<'b> {
     pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, queued: 0, filled: 0, messages: 0, skipping: false }
+        Self { buffer, queued: 0, filled: 0, messages: 0, skipping: false, greeting: false }
     }
 
     /// How many messages wait.
@@ -60,6 +64,30 @@ impl<'b> Inbox<'b> {
     /// The length of the first whole line, with its LF.
     pub(crate) fn line(&self) -> Option<usize> {
         self.input().iter().position(|&byte| byte == b'\n').map(|lf| lf + 1)
+    }
+
+    /// Has a greeting written where the input will be; `write` returns its length, or 0 if there is no room or no greeting.
+    pub(crate) fn greet(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
+        if self.filled == self.queued {
+            self.filled += write(self.buffer.get_mut(self.queued..).unwrap_or_default());
+            self.greeting = self.filled > self.queued;
+        }
+    }
+
+    /// Moves as much of the greeting as fits to the start of `into`, and returns how much that was.
+    pub(crate) fn take_greeting(&mut self, into: &mut [u8]) -> usize {
+        if !self.greeting {
+            return 0;
+        }
+        let count = self.input().len().min(into.len());
+        into.iter_mut().zip(self.input()).for_each(|(to, from)| *to = *from);
+        self.consume(count);
+        self.greeting = self.filled > self.queued;
+        count
+    }
+
+    pub(crate) fn has_greeting(&self) -> bool {
+        self.greeting
     }
 
     /// Appends as much as fits, and returns how much that was. What belongs to a line that is being skipped fits always.
@@ -104,7 +132,7 @@ impl<'b> Inbox<'b> {
     /// Forgets input that belongs to a link that is over.
     pub(crate) fn clear_input(&mut self) {
         self.filled = self.queued;
-        self.skipping = false;
+        (self.skipping, self.greeting) = (false, false);
     }
 
     /// Drops consumed input.
@@ -221,6 +249,42 @@ mod tests {
             assert_eq!(take(&mut inbox), ("two".into(), receipt(2)));
             assert_eq!(take(&mut inbox), ("three".into(), None));
             assert_eq!((inbox.messages(), inbox.input().len(), inbox.peek().is_none()), (0, 0, true));
+        }
+    }
+
+    #[test]
+    fn a_greeting_leaves_from_behind_the_messages_while_they_are_read() {
+        let hello: String = ('a'..='z').collect();
+        for part in 1..=hello.len() {
+            let mut buffer = [0; 100];
+            let mut inbox = Inbox::new(&mut buffer);
+            inbox.put(b"M1 one\nM2 two\n");
+            feed(&mut inbox, None);
+            feed(&mut inbox, None);
+            let mut room = 0;
+            let mut write = |into: &mut [u8]| {
+                room = into.len();
+                into.get_mut(..hello.len()).map_or(0, |into| {
+                    into.copy_from_slice(hello.as_bytes());
+                    hello.len()
+                })
+            };
+            inbox.greet(&mut write);
+            let mut sent = Vec::new();
+            let mut into = std::vec![0; part];
+            for text in ["one", "two", ""] {
+                let count = inbox.take_greeting(&mut into);
+                sent.extend_from_slice(&into[..count]);
+                if !text.is_empty() {
+                    assert_eq!(take(&mut inbox).0, text);
+                }
+            }
+            while inbox.has_greeting() {
+                let count = inbox.take_greeting(&mut into);
+                sent.extend_from_slice(&into[..count]);
+            }
+            assert_eq!((sent, room), (hello.clone().into_bytes(), 100 - 2 * (RECORD + 3)));
+            assert_eq!((inbox.put(b"HOLD/1"), inbox.take_greeting(&mut into)), (6, 0));
         }
     }
 

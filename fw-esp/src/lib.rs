@@ -82,7 +82,7 @@
 //!
 //! # Memory
 //!
-//! The caller's [`Buffers`] hold all texts. Beyond them a channel takes 544 bytes on a 32-bit chip, and [`Client::run`] about 450 and what
+//! The caller's [`Buffers`] hold all texts. Beyond them a channel takes 544 bytes on a 32-bit chip, and [`Client::run`] about 330 and what
 //! the board's own futures take. `docs/figures.md` has code and memory beside those of MQTT clients.
 //!
 //! # Features
