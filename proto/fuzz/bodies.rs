@@ -18,7 +18,7 @@ const WELCOME: &[u8] = b"HOLD/1 ok boot=9 epoch=7 base=0 peer=0 seen=0 keeps=bot
 pub(crate) fn server_input(data: &[u8]) {
     let Some((how, bytes)) = How::read(data) else { return };
     let mut run = Run::new(Server, how);
-    let hello = Hello { client: "dev", terms: peer() };
+    let hello = Hello { client: "dev", terms: peer(), check: how.check };
     run.session.handle_hello(run.now, 77, &hello);
     run.speaks();
     run.hears(&how.sealed(bytes));

@@ -73,8 +73,8 @@ pub struct Config {
     pub keeps: Keeps,
     /// What to do with unacknowledged messages when the peer remembers nothing. Default: send them again.
     pub on_forgotten: OnForgotten,
-    /// Whether every line but the keepalive carries a CRC-32: for streams that can lose or flip bytes. Default off;
-    /// must be the same on both ends.
+    /// Whether every line but the keepalive carries a CRC-32: for streams that can lose or flip bytes. Default off; it must be what
+    /// the server expects on the stream. A server's native session goes by the hello of each link ([`Hello::check`](crate::Hello)).
     pub check: bool,
     /// Classic profiles: one reliable message at a time, which is what keeps their order. Default on.
     pub in_order: bool,
@@ -184,6 +184,11 @@ impl ValidConfig {
     /// The checked fields.
     pub const fn get(&self) -> &Config {
         &self.0
+    }
+
+    /// The same with another [`Config::check`], which has no range to leave.
+    pub(crate) const fn with_check(self, check: bool) -> Self {
+        Self(self.0.check(check))
     }
 }
 

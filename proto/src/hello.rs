@@ -117,6 +117,8 @@ pub struct Hello<'l> {
     pub client: &'l str,
     /// Everything else.
     pub terms: Terms,
+    /// Whether it was read from a stream whose lines carry checks: those of its link do.
+    pub check: bool,
 }
 
 /// What a server makes of the first line of a connection.
@@ -156,20 +158,20 @@ impl<'l> Greeting<'l> {
             };
             taken += line.bytes.len() + 1;
             if !check {
-                return Self::parse(line).map(|greeting| Some((greeting, taken)));
+                return Self::parse(line, check).map(|greeting| Some((greeting, taken)));
             }
             // HL-0099
             if let Some(body) = frame::unchecked(line.bytes).filter(|body| is_greeting(body)) {
-                return Self::parse(Line { bytes: body, ..line }).map(|greeting| Some((greeting, taken)));
+                return Self::parse(Line { bytes: body, ..line }, check).map(|greeting| Some((greeting, taken)));
             }
         }
     }
 
-    fn parse(Line { bytes: line, nul }: Line<'l>) -> Result<Self, RefusalCode> {
+    fn parse(Line { bytes: line, nul }: Line<'l>, check: bool) -> Result<Self, RefusalCode> {
         // HL-0009, HL-0010, HL-0011, HL-0012
         if let Some(fields) = line.strip_prefix(NATIVE) {
             return parse_terms(fields, true)
-                .and_then(|(client, terms)| Some(Self::Native(Hello { client: client?, terms })))
+                .and_then(|(client, terms)| Some(Self::Native(Hello { client: client?, terms, check })))
                 .ok_or(RefusalCode::Malformed);
         }
         if line.starts_with(b"HOLD/") {

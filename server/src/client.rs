@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::channel::{Channel, Session, State};
 use crate::clock::Clock;
 use crate::connection::{Connection, Profile};
-use crate::driver::Driver;
+use crate::driver::{Claim, Driver};
 use crate::report::{Reporter, Reports, What};
 use holdline_proto::{
     Action, ByeCode, Client as ClientRole, ClientId, Config, ConfigError, ConnectFailure, DownReason, Incarnation,
@@ -185,7 +185,7 @@ impl ClientBuilder {
     /// let client = builder.start()?;
     /// while let Some(report) = reports.next().await {
     ///     match report.what {
-    ///         What::NotReached { reason } => println!("not yet: {reason}"),
+    ///         What::NotReached { reason, .. } => println!("not yet: {reason}"),
     ///         what => println!("{what:?}"),
     ///     }
     /// }
@@ -277,6 +277,14 @@ fn session(role: ClientRole, config: ValidConfig, profile: Profile, outbox: VecO
     }
 }
 
+/// How an attempt to connect, or the link that it led to, has ended.
+struct Failed {
+    /// For people.
+    why: String,
+    /// Whether somebody took the connection and did not answer, or hung up.
+    unanswered: bool,
+}
+
 /// The task behind a client.
 struct Caller {
     channel: Arc<Channel<ClientRole>>,
@@ -316,7 +324,7 @@ impl Caller {
                     Ok(stream) => self.drive(stream).await,
                     Err(error) => Some(self.note_failed(&error)),
                 };
-                if failed.is_none_or(|why| self.gives_up(&why)) {
+                if failed.is_none_or(|failed| self.gives_up(failed)) {
                     self.channel.lock().close(ByeCode::Done, 0);
                     return;
                 }
@@ -333,18 +341,18 @@ impl Caller {
         }
     }
 
-    fn note_failed(&mut self, error: &io::Error) -> String {
+    fn note_failed(&mut self, error: &io::Error) -> Failed {
         let failure = match error.kind() {
             io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
             io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
             _ => ConnectFailure::Unreachable,
         };
         self.supervisor.handle_connect_failed(self.clock.now(), failure);
-        error.to_string()
+        Failed { why: error.to_string(), unanswered: false }
     }
 
     /// Drives a link over a stream that was opened, to its end; returns why it ended, or `None` if the line is closed.
-    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) -> Option<String> {
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) -> Option<Failed> {
         self.supervisor.handle_connected();
         let now = self.clock.now();
         let mut reports = Vec::new();
@@ -353,7 +361,8 @@ impl Caller {
         let link = self.channel.lock().begin_link(greet, now, &mut reports)?;
         self.reporter.tell_all(&self.channel.id, reports);
         {
-            let mut driver = Driver::new(Arc::clone(&self.channel), self.reporter.clone(), self.clock, stream, link, Vec::new());
+            let claim = Claim { channel: Arc::clone(&self.channel), reporter: self.reporter.clone(), clock: self.clock, link };
+            let mut driver = Driver::new(claim, stream, self.config.get().check, Vec::new());
             let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.clock.at(now)));
             std::future::poll_fn(|cx| driver.poll(sleep.as_mut(), cx)).await;
         }
@@ -373,7 +382,9 @@ impl Caller {
         {
             self.fall_back(flavour);
         }
-        Some(reason.to_string())
+        let unanswered = up_at.is_none()
+            && matches!(reason, DownReason::HelloTimeout | DownReason::Outage | DownReason::Disconnected);
+        Some(Failed { why: reason.to_string(), unanswered })
     }
 
     /// Goes over to a classic profile, with the messages that wait.
@@ -387,12 +398,12 @@ impl Caller {
     }
 
     /// Tells about a failure before the first link; whether the application wants no further attempt.
-    fn gives_up(&mut self, why: &str) -> bool {
+    fn gives_up(&mut self, Failed { why, unanswered }: Failed) -> bool {
         // HL-0140
         if self.supervisor.poll_first_failure().is_none() {
             return false;
         }
-        self.reporter.tell(&self.channel.id, What::NotReached { reason: why.to_owned() });
-        self.bad_server.as_mut().is_some_and(|hook| hook(why).is_break())
+        self.reporter.tell(&self.channel.id, What::NotReached { reason: why.clone(), unanswered });
+        self.bad_server.as_mut().is_some_and(|hook| hook(&why).is_break())
     }
 }

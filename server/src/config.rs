@@ -15,7 +15,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The sessions' parameters: timeout range, window, longest line. Default: [`Config::new`].
+    /// The sessions' parameters: timeout range, window, longest line. Default: [`Config::new`]. Whether lines carry checks is not
+    /// among them: that is so on [some listeners](crate::Server::listen_checked) and not on others.
     pub session: Config,
     /// Serve the native profile. Default yes.
     pub native: bool,
@@ -99,6 +100,9 @@ pub enum InvalidConfig {
     /// A parameter of the sessions.
     #[error(transparent)]
     Session(#[from] ConfigError),
+    /// `session.check` is set, which is not for all streams of a server alike.
+    #[error("lines carry checks on some streams of a server: leave `session.check` off, use `listen_checked` or `serve_checked`")]
+    Check,
     /// The hello timeout is not within 1 to 60 s.
     #[error("the hello timeout must be 1 to 60 seconds")]
     HelloTimeout,
@@ -125,6 +129,9 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         // HL-0008
         self.session.validate()?;
+        if self.session.check {
+            return Err(InvalidConfig::Check);
+        }
         self.session.timeout_ms(self.classic_timeout_ms.unwrap_or(self.session.timeout_ms)).validate()?;
         let limits = &self.limits;
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&limits.hello_timeout) {

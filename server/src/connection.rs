@@ -234,6 +234,9 @@ impl<R: Role> Connection<R> {
     }
 
     /// Closes the line for good: the peer is told, and everybody who waits gets [`Closed`]. What was received can still be read.
+    ///
+    /// On a server it closes the session: the client's further hellos are refused with `closing` until
+    /// [`Server::readmit`](crate::Server::readmit), or until the server is started again.
     pub fn close(&self) {
         // HL-0129
         self.channel.lock().close(ByeCode::Done, 0);

@@ -56,12 +56,12 @@ pub(crate) struct Driver<R: Role, S> {
 type Check = bool;
 
 /// A link's claim to its session. However the driver ends, be it dropped: a session without a driver knows that it has no link.
-struct Claim<R: Role> {
-    channel: Arc<Channel<R>>,
-    reporter: Reporter,
-    clock: Clock,
+pub(crate) struct Claim<R: Role> {
+    pub(crate) channel: Arc<Channel<R>>,
+    pub(crate) reporter: Reporter,
+    pub(crate) clock: Clock,
     /// The number of the link; when the channel has a later one, this one has been taken over.
-    link: u32,
+    pub(crate) link: u32,
 }
 
 impl<R: Role> Drop for Claim<R> {
@@ -116,20 +116,17 @@ enum End {
 }
 
 impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
-    /// A driver for a link that has begun; `tail` was read behind the greeting.
-    pub(crate) fn new(channel: Arc<Channel<R>>, reporter: Reporter, clock: Clock, stream: S, link: u32, tail: Vec<u8>) -> Self {
-        let bye = match &channel.lock().get().session {
-            Session::Native(session) => Some(session.config().get().check),
-            Session::Classic(_) => None,
-        };
+    /// A driver for a link that has begun on a stream with or without checks; `tail` was read behind the greeting.
+    pub(crate) fn new(claim: Claim<R>, stream: S, check: Check, tail: Vec<u8>) -> Self {
+        let is_native = matches!(claim.channel.lock().get().session, Session::Native(_));
         Self {
-            claim: Claim { channel, reporter, clock, link },
+            claim,
             stream,
             unsent: Vec::new(),
             // HL-0027
             backlogged: !tail.is_empty(),
             tail,
-            bye,
+            bye: is_native.then_some(check),
             unflushed: false,
             broken: false,
             is_over: false,

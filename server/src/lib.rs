@@ -12,6 +12,7 @@ mod error;
 #[cfg(all(test, holdline_loom))]
 mod interleavings;
 mod listener;
+mod mismatch;
 mod registry;
 mod report;
 mod server;

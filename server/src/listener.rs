@@ -1,7 +1,8 @@
 //! From an accepted connection to a link: the hello and its limits. Every connection waits for itself alone.
 
 use crate::config::Limits;
-use crate::driver::{Driver, Remains};
+use crate::driver::{Claim, Driver, Remains};
+use crate::mismatch::misled;
 use crate::registry::{Admitted, Arrival, Refusal, Registry, TurnedAway};
 use crate::sync::{Mutex, lock};
 use holdline_proto::{Greeting, HELLO_MAX, Server as ServerRole, refuse};
@@ -44,10 +45,27 @@ pub(crate) struct Place {
     address: IpAddr,
 }
 
+/// What a stream is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One link, whose lines carry no checks.
+    Unchecked,
+    /// Link after link, with checks, over a connection that was accepted: who is at its other end can connect again.
+    Checked,
+    /// The same over a wire, which waits for its device for ever.
+    CheckedWire,
+}
+
+impl Kind {
+    fn is_checked(self) -> bool {
+        self != Self::Unchecked
+    }
+}
+
 /// What is known of a connection before its hello.
 #[derive(Default)]
 struct Newcomer {
-    /// When it was accepted; `None` for a wire that stays open, where every hello is news.
+    /// When it was accepted; `None` for a checked stream, where every hello is news.
     arrival: Option<Arrival>,
     place: Option<Place>,
 }
@@ -141,6 +159,7 @@ pub(crate) async fn listen(address: impl ToSocketAddrs, limits: &Limits) -> io::
 /// Accepts connections until told to stop; each gets a task of its own.
 pub(crate) async fn accept(
     listener: TcpListener,
+    kind: Kind,
     registry: Arc<Registry>,
     doors: Arc<Doors>,
     tasks: TaskTracker,
@@ -157,7 +176,7 @@ pub(crate) async fn accept(
                 let Some(place) = doors.enter(address.ip()) else { continue };
                 // A line is worth sending at once; a failure only costs latency.
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(Serve::new(stream, Arc::clone(&registry), Arc::clone(&doors), Some(place)));
+                tasks.spawn(Serve::new(stream, kind, Arc::clone(&registry), Arc::clone(&doors), Some(place)));
             }
             // One connection went wrong before it was accepted; the next one is not its fault.
             Err(error) if concerns_one_connection(&error) => {}
@@ -183,6 +202,7 @@ pin_project! {
     pub(crate) struct Serve<'s, S> {
         registry: Arc<Registry>,
         doors: Arc<Doors>,
+        kind: Kind,
         #[pin]
         stage: Stage<'s, S>,
     }
@@ -204,21 +224,28 @@ pin_project! {
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Serve<'s, S> {
-    pub(crate) fn new(stream: S, registry: Arc<Registry>, doors: Arc<Doors>, place: Option<Place>) -> Self {
-        let arrival = (!registry.is_checked()).then(|| registry.arrive());
-        let stage = Stage::greeting(stream, &registry, &doors, Newcomer { arrival, place }, Vec::new());
-        Self { registry, doors, stage }
+    pub(crate) fn new(stream: S, kind: Kind, registry: Arc<Registry>, doors: Arc<Doors>, place: Option<Place>) -> Self {
+        let arrival = (!kind.is_checked()).then(|| registry.arrive());
+        let stage = Stage::greeting(stream, kind, &registry, &doors, Newcomer { arrival, place }, Vec::new());
+        Self { registry, doors, kind, stage }
     }
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Stage<'s, S> {
-    fn greeting(stream: S, registry: &Arc<Registry>, doors: &Arc<Doors>, newcomer: Newcomer, tail: Vec<u8>) -> Self {
+    fn greeting(
+        stream: S,
+        kind: Kind,
+        registry: &Arc<Registry>,
+        doors: &Arc<Doors>,
+        newcomer: Newcomer,
+        tail: Vec<u8>,
+    ) -> Self {
         let (registry, doors) = (Arc::clone(registry), Arc::clone(doors));
         let greeting = async move {
             tokio::select! {
                 biased;
                 () = doors.slammed() => Greeted::Gone,
-                greeted = greet(stream, &registry, tail, newcomer) => greeted,
+                greeted = greet(stream, kind, &registry, tail, newcomer) => greeted,
             }
         };
         Self::Greeting { greeting: Box::pin(greeting) }
@@ -235,11 +262,12 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> 
                 StageProjected::Greeting { greeting } => match ready!(greeting.as_mut().poll(cx)) {
                     Greeted::Admitted { stream, admitted: Admitted { channel, link }, rest } => {
                         let clock = this.registry.clock;
-                        let driver = Driver::new(channel, this.registry.reporter.clone(), clock, stream, link, rest);
+                        let claim = Claim { channel, reporter: this.registry.reporter.clone(), clock, link };
+                        let driver = Driver::new(claim, stream, this.kind.is_checked(), rest);
                         this.stage.set(Stage::Driving { driver, sleep: tokio::time::sleep_until(clock.at(clock.now())) });
                     }
                     Greeted::Again { stream, tail } => {
-                        this.stage.set(Stage::greeting(stream, this.registry, this.doors, Newcomer::default(), tail));
+                        this.stage.set(Stage::greeting(stream, *this.kind, this.registry, this.doors, Newcomer::default(), tail));
                     }
                     Greeted::Gone => return Poll::Ready(()),
                 },
@@ -249,10 +277,10 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> 
                         continue;
                     };
                     let Remains { stream, tail, ended } = driver.into_remains();
-                    if ended || !this.registry.is_checked() {
+                    if ended || !this.kind.is_checked() {
                         return Poll::Ready(());
                     }
-                    this.stage.set(Stage::greeting(stream, this.registry, this.doors, Newcomer::default(), tail));
+                    this.stage.set(Stage::greeting(stream, *this.kind, this.registry, this.doors, Newcomer::default(), tail));
                 }
                 StageProjected::Done => return Poll::Ready(()),
             }
@@ -275,19 +303,26 @@ enum Greeted<S> {
 }
 
 /// Reads the first line and admits it, or turns it away. `first` holds what was received already.
-async fn greet<S>(mut stream: S, registry: &Registry, mut first: Vec<u8>, newcomer: Newcomer) -> Greeted<S>
+async fn greet<S>(mut stream: S, kind: Kind, registry: &Registry, mut first: Vec<u8>, newcomer: Newcomer) -> Greeted<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let check = registry.is_checked();
+    let check = kind.is_checked();
     let turn_away = || {
         if let Some(place) = &newcomer.place {
             place.doors.turn_away();
         }
     };
-    let read = read_greeting(&mut stream, &mut first, check);
-    // HL-0111. A checked stream is a wire, which waits for its device for ever.
-    let read = if check { Ok(read.await) } else { tokio::time::timeout(registry.config.given.limits.hello_timeout, read).await };
+    let tell_misled = |line: &[u8]| {
+        let client = misled(line, check);
+        client.inspect(|client| registry.mismatches.tell(&registry.reporter, registry.clock.now(), client, check)).is_some()
+    };
+    let read = read_greeting(&mut stream, &mut first, check, &tell_misled);
+    let read = match kind {
+        Kind::CheckedWire => Ok(read.await),
+        // HL-0111
+        _ => tokio::time::timeout(registry.config.given.limits.hello_timeout, read).await,
+    };
     let Ok(Ok(())) = read else {
         turn_away();
         return Greeted::Gone;
@@ -306,24 +341,34 @@ where
     // HL-0116
     turn_away();
     let line = first.iter().position(|&byte| byte == b'\n').map_or(first.len(), |end| end + 1);
+    let is_misled = !check && tell_misled(first.get(..line).unwrap_or_default());
     first.drain(..line);
     if let Some(Refusal { code, retry_ms }) = refusal {
         let mut buffer = [0; 128];
-        let length = refuse(code, retry_ms, check, &mut buffer);
+        let mut length = refuse(code, retry_ms, check, &mut buffer);
+        if is_misled {
+            // To a client with checks the line above is noise; this one it can read.
+            length += refuse(code, retry_ms, true, buffer.get_mut(length..).unwrap_or_default());
+        }
         let farewell = async {
             stream.write_all(buffer.get(..length).unwrap_or_default()).await?;
             stream.flush().await
         };
         let _ = tokio::time::timeout(REFUSAL, farewell).await;
     }
-    if check { Greeted::Again { stream, tail: first } } else { Greeted::Gone }
+    if kind == Kind::CheckedWire { Greeted::Again { stream, tail: first } } else { Greeted::Gone }
 }
 
 /// Reads until `first` holds a greeting, or something that is none.
-async fn read_greeting<S: AsyncRead + Unpin>(stream: &mut S, first: &mut Vec<u8>, check: bool) -> io::Result<()> {
+async fn read_greeting<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    first: &mut Vec<u8>,
+    check: bool,
+    tell_misled: &(impl Fn(&[u8]) -> bool + Sync),
+) -> io::Result<()> {
     loop {
         if check {
-            skip_what_is_no_greeting(first);
+            skip_what_is_no_greeting(first, tell_misled);
         }
         // HL-0112
         match Greeting::read(first, check) {
@@ -338,13 +383,14 @@ async fn read_greeting<S: AsyncRead + Unpin>(stream: &mut S, first: &mut Vec<u8>
 }
 
 /// Forgets, of what came over a checked stream, whole lines that are no greeting, and the beginning of a line too long to be one.
-fn skip_what_is_no_greeting(first: &mut Vec<u8>) {
+fn skip_what_is_no_greeting(first: &mut Vec<u8>, tell_misled: impl Fn(&[u8]) -> bool) {
     // HL-0099, HL-0102
     let mut start = 0;
     while let Some(end) = first.iter().skip(start).position(|&byte| byte == b'\n').map(|length| start + length + 1) {
         if !matches!(Greeting::read(&first[start..end], true), Ok(None)) {
             break;
         }
+        tell_misled(&first[start..end]);
         start = end;
     }
     first.drain(..start);

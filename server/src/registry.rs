@@ -4,6 +4,7 @@ use crate::channel::{Channel, Session};
 use crate::clock::Clock;
 use crate::config::CheckedConfig;
 use crate::connection::Profile;
+use crate::mismatch::Mismatches;
 use crate::report::{Reporter, What};
 use crate::sync::{Mutex, lock};
 use holdline_proto::{DownReason, Greeting, Incarnation, RefusalCode, Server as ServerRole, VecOutbox, classic, native};
@@ -20,6 +21,7 @@ pub(crate) struct Registry {
     pub(crate) config: CheckedConfig,
     pub(crate) clock: Clock,
     pub(crate) reporter: Reporter,
+    pub(crate) mismatches: Mismatches,
     /// Drawn once for the program: every session says the same.
     boot: u64,
     /// Connections so far.
@@ -117,6 +119,7 @@ impl Registry {
             config,
             clock: Clock::new(),
             reporter: Reporter::new(),
+            mismatches: Mismatches::default(),
             boot,
             arrivals: AtomicU32::new(0),
             entries: Mutex::default(),
@@ -134,9 +137,11 @@ impl Registry {
         all
     }
 
-    /// Whether lines carry a checksum.
-    pub(crate) fn is_checked(&self) -> bool {
-        self.config.given.session.check
+    /// Forgets a session whose line was closed for good; `false` if there is none.
+    pub(crate) fn forget_closed(&self, id: &str) -> bool {
+        let mut entries = lock(&self.entries);
+        let is_closed = entries.sessions.get(id).is_some_and(|entry| entry.0.lock().get().is_closed());
+        is_closed && entries.sessions.remove(id)
     }
 
     /// From now on every hello is refused.

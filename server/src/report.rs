@@ -40,6 +40,12 @@ pub enum What {
         /// Whether it was turned away.
         refused: bool,
     },
+    /// Server only: a client is made for streams of the other kind. Its hello had no check on a checked stream, or one on a stream
+    /// without checks, and the two cannot understand each other. Told at most once a minute for each of the two, whoever it was.
+    WrongCheck {
+        /// Whether the stream on which it came is a checked one.
+        checked: bool,
+    },
     /// The peer violated the protocol; the outage that follows names the same fault.
     Fault(PeerFault),
     /// The session lost or repeats something, as told by the protocol crate.
@@ -57,6 +63,8 @@ pub enum What {
     NotReached {
         /// What went wrong, for people; that of the connection attempt, or of the greeting.
         reason: String,
+        /// Whether somebody took the connection and did not answer, or hung up.
+        unanswered: bool,
     },
 }
 

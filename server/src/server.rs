@@ -3,7 +3,7 @@
 use crate::config::{InvalidConfig, ServerConfig};
 use crate::connection::Connection;
 use crate::error::Closed;
-use crate::listener::{self, Doors, Serve};
+use crate::listener::{self, Doors, Kind, Serve};
 use crate::registry::Registry;
 use crate::report::Reports;
 use holdline_proto::{ByeCode, Outbox};
@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// A server without a listener: it can [listen](Server::listen) later, and serve streams that the caller brings
-    /// ([`Server::serve`]).
+    /// ([`Server::serve`]). There may be any number of listeners and streams, of both kinds, in front of the same sessions.
     ///
     /// # Errors
     /// The configuration is out of range.
@@ -94,11 +94,36 @@ impl Server {
     /// # Errors
     /// The address cannot be listened on (in use, not allowed, not of this machine).
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        self.listen_to(address, Kind::Unchecked).await
+    }
+
+    /// The same for clients whose every line carries a check (SPEC.md 8.2): those whose bytes come part of the way over something
+    /// that can lose or change them, such as the serial line of a relay. Only native clients can have checks, and they have to be told;
+    /// one of the wrong kind is not served, and [reported](crate::What::WrongCheck).
+    ///
+    /// The sessions are the same ones: a client keeps its own when it comes over the other kind of listener next time. There a text
+    /// may be 9 bytes longer.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use holdline_server::{Server, ServerConfig};
+    /// let server = Server::bind("0.0.0.0:8123", ServerConfig::default()).await?;
+    /// server.listen_checked("0.0.0.0:8124").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub async fn listen_checked(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        self.listen_to(address, Kind::Checked).await
+    }
+
+    async fn listen_to(&self, address: impl ToSocketAddrs, kind: Kind) -> io::Result<SocketAddr> {
         let Inner { registry, doors, tasks, stop, local } = &*self.inner;
         let listener = listener::listen(address, &registry.config.given.limits).await?;
         let address = listener.local_addr()?;
         local.get_or_init(|| address);
-        tasks.spawn(listener::accept(listener, Arc::clone(registry), Arc::clone(doors), tasks.clone(), stop.clone()));
+        tasks.spawn(listener::accept(listener, kind, Arc::clone(registry), Arc::clone(doors), tasks.clone(), stop.clone()));
         Ok(address)
     }
 
@@ -107,13 +132,24 @@ impl Server {
         self.inner.local.get().copied()
     }
 
-    /// Serves one stream that the caller has opened (a serial line, a TLS connection, one end of a pipe) until it ends. On a stream
-    /// with checksums, one call serves link after link, until the server has shut down.
+    /// Serves one stream that the caller has opened (a TLS connection, one end of a pipe) until its link ends.
     ///
     /// Dropping the future closes the stream; the session stays.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        self.serve_as(stream, Kind::Unchecked).await;
+    }
+
+    /// Serves one stream whose every line carries a check (SPEC.md 8.2), such as a serial line: link after link, however long it is
+    /// silent between them, until it ends or the server has shut down.
+    ///
+    /// Dropping the future closes the stream; the session stays.
+    pub async fn serve_checked<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        self.serve_as(stream, Kind::CheckedWire).await;
+    }
+
+    async fn serve_as<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S, kind: Kind) {
         let _tracked = self.inner.tasks.token();
-        Serve::new(stream, Arc::clone(&self.inner.registry), Arc::clone(&self.inner.doors), None).await;
+        Serve::new(stream, kind, Arc::clone(&self.inner.registry), Arc::clone(&self.inner.doors), None).await;
     }
 
     /// The line to a client, as soon as it has made contact for the first time; at once if it has.
@@ -149,6 +185,13 @@ impl Server {
     /// The line to a client that has made contact before.
     pub fn get(&self, id: &str) -> Option<Connection> {
         self.inner.registry.get(id).map(|channel| Connection::new(channel, self.inner.registry.clock))
+    }
+
+    /// Lets a client come back whose line was [closed](Connection::close): its next hello begins a new session, as after a restart of
+    /// the server. `false` if there is no such line, or it is open. Handles on the old line stay closed;
+    /// [`Server::client`] waits for the new one.
+    pub fn readmit(&self, id: &str) -> bool {
+        self.inner.registry.forget_closed(id)
     }
 
     /// The lines to all clients that have made contact, in the order of their ids.

@@ -280,7 +280,7 @@ async fn who_asks_before_the_start_is_told_everything() {
         told.push(soon(reports.next()).await.expect("the client lives").what);
     }
     let reason = |what: &What| match what {
-        What::NotReached { reason } => reason.clone(),
+        What::NotReached { reason, .. } => reason.clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!(reason(&told[0]), "connection refused");

@@ -3,48 +3,21 @@ mod support;
 
 use holdline_server::proto::Config;
 use holdline_server::{Server, ServerConfig};
-use support::{Hand, WELCOME, builder, calling, changed, field, hello, server, since, sleep, soon, wire};
+use support::check::{checked_wire, greets, hears, says, with_check};
+use support::{Hand, WELCOME, builder, calling, changed, field, hello, since, sleep, soon};
 use tokio::time::Instant;
 
 const CHECKED: Config = Config::new().check(true);
 
-fn checked_server() -> Server {
-    server(ServerConfig { session: CHECKED, ..ServerConfig::default() })
-}
-
-/// A line with its check.
-fn with_check(line: &str) -> String {
-    let crc = line.bytes().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
-    });
-    format!("{line}*{:08x}", !crc)
-}
-
-/// Says a line with its check.
-async fn says(hand: &mut Hand, line: &str) {
-    hand.says(&with_check(line)).await;
-}
-
-/// The next line that is not blank, whose check is right, without it.
-async fn hears(hand: &mut Hand) -> Option<String> {
-    let line = soon(hand.hears()).await?;
-    let (body, _) = line.rsplit_once('*').unwrap_or_else(|| panic!("no check: {line}"));
-    assert_eq!(line, with_check(body));
-    Some(body.to_owned())
-}
-
-async fn greets(hand: &mut Hand, hello: &str) {
-    says(hand, hello).await;
-    let welcome = hears(hand).await.expect("an answer");
-    assert!(welcome.starts_with("HOLD/1 ok "), "{welcome}");
-    hand.says("").await;
+fn server() -> Server {
+    support::server(ServerConfig::default())
 }
 
 // HL-0097
 #[tokio::test(start_paused = true)]
 async fn every_line_but_the_blank_one_carries_its_check() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     greets(&mut wire, &hello("uart", "")).await;
     let line = soon(server.client("uart")).await.expect("the server lives");
     says(&mut wire, "M1 up").await;
@@ -61,8 +34,8 @@ async fn every_line_but_the_blank_one_carries_its_check() {
 // HL-0098, HL-0093
 #[tokio::test(start_paused = true)]
 async fn damaged_lines_are_dropped_and_lost_ones_asked_for() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     greets(&mut wire, &hello("uart", "")).await;
     let line = soon(server.client("uart")).await.expect("the server lives");
     for damaged in ["M1 one", "M1 one*00000000", "M1 One*dc29f52a", "\u{1}\u{2}*", "zz"] {
@@ -79,8 +52,8 @@ async fn damaged_lines_are_dropped_and_lost_ones_asked_for() {
 // HL-0099, HL-0102
 #[tokio::test(start_paused = true)]
 async fn what_is_no_hello_is_ignored_for_as_long_as_it_takes() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     let unchecked = hello("uart", "");
     let long = "x".repeat(2_000);
     for garbage in ["", "boot: ESP-IDF v5", &unchecked, "M7 of the link before*00000000", &long, &with_check("M7 x")] {
@@ -101,8 +74,8 @@ async fn what_is_no_hello_is_ignored_for_as_long_as_it_takes() {
 // HL-0099
 #[tokio::test(start_paused = true)]
 async fn a_hello_that_is_refused_may_be_followed_by_a_better_one_on_the_same_wire() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     // Both in one piece.
     let both = format!("{}\n{}", with_check("HOLD/1 client=uart"), with_check(&hello("uart", "")));
     wire.says(&both).await;
@@ -115,8 +88,8 @@ async fn a_hello_that_is_refused_may_be_followed_by_a_better_one_on_the_same_wir
 // HL-0100
 #[tokio::test(start_paused = true)]
 async fn a_hello_in_the_middle_of_a_link_begins_a_new_one_on_the_same_wire() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     greets(&mut wire, &hello("uart", "")).await;
     let line = soon(server.client("uart")).await.expect("the server lives");
     line.send("x").await.expect("there is room");
@@ -144,8 +117,8 @@ async fn a_hello_in_the_middle_of_a_link_begins_a_new_one_on_the_same_wire() {
 // HL-0104
 #[tokio::test(start_paused = true)]
 async fn a_wire_that_was_silent_carries_the_next_link() {
-    let server = checked_server();
-    let mut wire = wire(&server);
+    let server = server();
+    let mut wire = checked_wire(&server);
     greets(&mut wire, &hello("uart", "")).await;
     let line = soon(server.client("uart")).await.expect("the server lives");
     sleep(60_000).await;
@@ -185,11 +158,11 @@ async fn a_client_ignores_garbage_before_the_welcome_and_repeats_its_hello() {
 // HL-0125
 #[tokio::test(start_paused = true)]
 async fn serving_a_wire_ends_when_the_server_has_shut_down() {
-    let server = checked_server();
+    let server = server();
     let (near, far) = tokio::io::duplex(support::PIPE);
     let serving = {
         let server = server.clone();
-        tokio::spawn(async move { server.serve(far).await })
+        tokio::spawn(async move { server.serve_checked(far).await })
     };
     let mut wire = Hand::new(near);
     greets(&mut wire, &hello("uart", "")).await;

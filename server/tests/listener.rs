@@ -239,6 +239,8 @@ fn a_configuration_out_of_range_is_refused() {
     ] {
         assert_eq!(ServerConfig { session, ..ServerConfig::default() }.check(), Err(InvalidConfig::Session(error)));
     }
+    let checked = ServerConfig { session: Config::new().check(true), ..ServerConfig::default() };
+    assert_eq!(checked.check(), Err(InvalidConfig::Check));
     let classic = ServerConfig { classic_timeout_ms: Some(100), ..ServerConfig::default() };
     assert_eq!(classic.check(), Err(InvalidConfig::Session(ConfigError::Timeout)));
 }

@@ -87,12 +87,16 @@ impl<O: Outbox> Session<Server, O> {
     /// still up is replaced: the caller writes [`write_bye`](crate::write_bye)`(Takeover)` to it, and discards what it has not read
     /// from it.
     ///
+    /// Lines of the new link carry checks if the hello did, whatever [`Config::check`] says and the link before was.
+    ///
     /// `fresh` is a random number that the caller draws for every link; it becomes the epoch if a new one is needed.
     pub fn handle_hello(&mut self, now: Instant, fresh: u64, hello: &Hello<'_>) {
         // HL-0121
         if self.link.phase != Phase::Down {
             self.events.tell_down(DownReason::Takeover);
         }
+        // HL-0097
+        self.config = self.config.with_check(hello.check);
         let config = self.config.get();
         // HL-0023
         let timeout_ms = hello.terms.timeout_ms.clamp(config.timeout_min_ms, config.timeout_max_ms);

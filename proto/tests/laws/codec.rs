@@ -109,7 +109,7 @@ proptest! {
         let mut client = native::Session::restore(role, config_of(&terms, check), terms.boot, snapshot_of(&terms), outbox);
         client.handle_connected(Instant::from_millis(0), 1);
         let bytes = said(&mut client);
-        let whole = (Greeting::Native(Hello { client: &name, terms: Terms { link: u64::from(check), ..terms } }), bytes.len());
+        let whole = (Greeting::Native(Hello { client: &name, terms: Terms { link: u64::from(check), ..terms }, check }), bytes.len());
         prop_assert_eq!(Greeting::read(&bytes, check), Ok(Some(whole)));
     }
 
@@ -120,11 +120,11 @@ proptest! {
         let hello = Terms { peer: if hello.peer == terms.epoch { 0 } else { hello.peer }, timeout_ms: terms.timeout_ms, ..hello };
         let outbox = outbox_of::<&str>(&[]);
         let mut server = native::Session::restore(Server, config_of(&terms, false), terms.boot, snapshot_of(&terms), outbox);
-        server.handle_hello(Instant::from_millis(0), 1, &Hello { client: "dev", terms: hello });
+        server.handle_hello(Instant::from_millis(0), 1, &Hello { client: "dev", terms: hello, check: false });
         let line = String::from_utf8(said(&mut server)).expect("it is ASCII");
         // The same fields as a hello, read by the same rules.
         let as_hello = line.replacen("ok", "client=dev", 1);
-        let whole = (Greeting::Native(Hello { client: "dev", terms }), as_hello.len());
+        let whole = (Greeting::Native(Hello { client: "dev", terms, check: false }), as_hello.len());
         prop_assert_eq!(Greeting::read(as_hello.as_bytes(), false), Ok(Some(whole)));
         let mut client = Lone::<Client>::new(config(|c| c));
         client.connect();

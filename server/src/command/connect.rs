@@ -28,6 +28,9 @@ pub(super) struct Options {
     /// What to speak; auto is native, and classic-2020 where that is not understood
     #[arg(long, value_name = "PROFILE", default_value = "native")]
     profile: Spoken,
+    /// Put a check on each line, as for a server at the address of its --listen-checked; with the native profile only
+    #[arg(long)]
+    check: bool,
     /// How long a silence may be, 200ms to 1h; in a classic profile it must be the server's [default: 2s; classic-2019: 1.5s]
     #[arg(long, value_name = "TIME")]
     timeout: Option<Span>,
@@ -53,7 +56,8 @@ Examples:
   holdline-server connect --id door-1
   echo opened | holdline-server connect --id door-1 --server 192.168.1.10:8123
   holdline-server connect --id door-1 --count 1000 --rate 50      (to a server with --app counter)
-  holdline-server connect --id old-1 --profile classic-2020";
+  holdline-server connect --id old-1 --profile classic-2020
+  holdline-server connect --id relay-1 --check --server 192.168.1.10:8124      (to the address of --listen-checked)";
 
 /// What `connect` speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -145,14 +149,17 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
 }
 
 fn start(options: &Options) -> Result<(Client, Reports), Failure> {
+    if options.check && options.profile != Spoken::Native {
+        return Err(Failure::Usage("only native lines carry checks: leave out --check, or --profile".into()));
+    }
     let profile = options.profile.profile();
     let timeout_ms = match (options.timeout, profile) {
         (Some(timeout), _) => timeout.ms(),
         (None, Profile::Native) => Config::new().timeout_ms,
         (None, Profile::Classic(flavour)) => flavour.default_timeout_ms(),
     };
-    let mut builder =
-        Client::builder(&options.id, &options.server).profile(profile).session(Config::new().timeout_ms(timeout_ms));
+    let session = Config::new().timeout_ms(timeout_ms).check(options.check);
+    let mut builder = Client::builder(&options.id, &options.server).profile(profile).session(session);
     if options.profile == Spoken::Auto {
         builder = builder.fallback(Flavour::V2020);
     }
@@ -217,6 +224,7 @@ async fn narrate(mut reports: Reports, client: &Client, options: &Options) -> Fa
         client,
         server: Shown(&options.server).to_string(),
         spoken: options.profile,
+        check: options.check,
         ever_up: false,
         up_since: None,
         proven: false,
@@ -236,6 +244,7 @@ struct Narrator<'c> {
     client: &'c Client,
     server: String,
     spoken: Spoken,
+    check: bool,
     ever_up: bool,
     up_since: Option<Instant>,
     /// Whether a link has been up for long enough to show that the other end speaks this profile.
@@ -260,16 +269,19 @@ impl Narrator<'_> {
             What::Outage(DownReason::Fault(_) | DownReason::Closed) => {}
             What::Outage(reason) => tell(format_args!("outage: {reason}; messages wait, trying again")),
             What::Refused { code, .. } if !self.ever_up && is_final(*code) => {
-                return Some(Failure::Refused { server: server.clone(), code: *code });
+                return Some(Failure::Refused { server: server.clone(), code: *code, check: self.check });
             }
             What::Refused { code, retry } => {
                 let code = code.token();
                 let when = if retry.is_zero() { "trying again".into() } else { format!("trying again in {}", Readable(*retry)) };
                 tell(format_args!("{server} refused this client: {code}; {when}"));
             }
-            What::NotReached { reason } => {
+            What::NotReached { reason, unanswered } => {
                 if *reason != self.last_reason {
                     tell(format_args!("cannot reach {server}: {reason}; trying again until Ctrl-C"));
+                    if *unanswered {
+                        tell(format_args!("  {}", self.unanswered_advice()));
+                    }
                 }
                 self.last_reason.clone_from(reason);
             }
@@ -289,6 +301,15 @@ impl Narrator<'_> {
             _ => {}
         }
         None
+    }
+
+    /// What to look at where somebody takes the connection and does not answer.
+    fn unanswered_advice(&self) -> &'static str {
+        if self.check {
+            "somebody is there. If it is a Holdline server: a client with --check is understood at its --listen-checked address only"
+        } else {
+            "somebody is there. If it is a Holdline server: at its --listen-checked address only a client with --check is understood"
+        }
     }
 
     fn tell_up(&mut self) {

@@ -66,7 +66,7 @@ const DRAIN: Duration = Duration::from_secs(45);
 pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let session = Config::new().timeout_ms(TIMEOUT_MS);
     let config = ServerConfig { session, classic_timeout_ms: Some(TIMEOUT_MS), ..ServerConfig::default() };
-    let listen = |error| Failure::Listen { address: "127.0.0.1:0".into(), error };
+    let listen = |error| Failure::Listen { address: "127.0.0.1:0".into(), error, option: "--listen" };
     let server = match Server::bind("127.0.0.1:0", config).await {
         Ok(server) => server,
         Err(holdline_server::BindError::Listen(error)) => return Err(listen(error)),

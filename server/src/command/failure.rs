@@ -18,16 +18,16 @@ pub(super) enum Failure {
     ConfigWrong { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{0} (see `holdline-server serve --help`)")]
     Settings(#[from] InvalidConfig),
-    #[error("cannot listen on {address}: {error}; {}", listen_advice(.error))]
-    Listen { address: String, error: io::Error },
+    #[error("cannot listen on {address}: {error}; {}", listen_advice(.error, option))]
+    Listen { address: String, error: io::Error, option: &'static str },
     #[error("{0} (see `holdline-server connect --help`)")]
     Client(#[from] InvalidClient),
     #[error(
         "{server} answered, but it does not speak {profile}; check --server, or try another --profile (auto: native, else classic-2020)"
     )]
     NotHoldline { server: String, profile: &'static str },
-    #[error("{server} refused this client: {}; {}", .code.token(), refusal_advice(*.code))]
-    Refused { server: String, code: RefusalCode },
+    #[error("{server} refused this client: {}; {}", .code.token(), refusal_advice(*.code, *check))]
+    Refused { server: String, code: RefusalCode, check: bool },
     #[error("nobody reads standard output any more ({0}): messages cannot be handed over, so none is accepted")]
     Output(io::Error),
     #[error("the runtime could not be started: {0}; the machine may be out of memory or threads")]
@@ -49,21 +49,26 @@ impl Failure {
     }
 }
 
-fn listen_advice(error: &io::Error) -> &'static str {
+fn listen_advice(error: &io::Error, option: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has this port, maybe another Holdline server: stop it, or choose a port with --listen"
+            format!("another program has this port, maybe another Holdline server: stop it, or choose a port with {option}")
         }
-        io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen, or allow this program to take lower ones",
+        io::ErrorKind::PermissionDenied => {
+            format!("choose a port from 1024 on with {option}, or allow this program to take lower ones")
+        }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: choose one of its own with --listen, or 0.0.0.0 for all"
+            format!("this machine has no such address: choose one of its own with {option}, or 0.0.0.0 for all")
         }
-        _ => "an address is HOST:PORT, such as 127.0.0.1:8123: give one with --listen",
+        _ => format!("an address is HOST:PORT, such as 127.0.0.1:8123: give one with {option}"),
     }
 }
 
-fn refusal_advice(code: RefusalCode) -> &'static str {
+fn refusal_advice(code: RefusalCode, check: bool) -> &'static str {
     match code {
+        RefusalCode::Malformed if check => {
+            "this address takes no lines with checks: leave out --check, or use the one that it was given as --listen-checked"
+        }
         RefusalCode::UnknownClient => {
             "it serves only the clients it expects: add this one there with --expect, or use another --id"
         }

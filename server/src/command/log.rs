@@ -104,6 +104,16 @@ fn entry(what: &What, profile: Option<Profile>) -> Option<Entry> {
         What::Duplicate => Entry::warn("duplicate", "turned away: two devices use this name in turns"),
         What::Unknown { refused: true } => Entry::warn("unknown", "turned away: it is not expected here"),
         What::Unknown { refused: false } => Entry::warn("unknown", "it is not expected here, and served all the same"),
+        What::WrongCheck { checked: true } => Entry::warn(
+            "wrong-check",
+            "not answered: its lines carry no checks, and it came to the address of --listen-checked; it belongs to that of --listen",
+        )
+        .reason("unchecked"),
+        What::WrongCheck { checked: false } => Entry::warn(
+            "wrong-check",
+            "turned away: its lines carry checks, and it came to the address of --listen; it belongs to that of --listen-checked",
+        )
+        .reason("checked"),
         What::Fault(fault) => Entry::warn("fault", format!("outage: it broke the protocol: {fault}")).reason(fault.code()),
         What::Session(event) => return session_entry(event),
         _ => return None,

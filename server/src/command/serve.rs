@@ -51,8 +51,12 @@ Examples:
   holdline-server serve --listen 127.0.0.1:8123
   holdline-server serve --expect door-1 --expect lamp-1 --only-expected
   holdline-server serve --app relay:switch-1:lamp-1
+  holdline-server serve --listen-checked 0.0.0.0:8124      (with devices behind serial-to-TCP relays there)
   holdline-server serve --classic-2019 meter-1 --json 2>>holdline.log | ./my-program";
 
+/// The options that say where it listens.
+const LISTEN: &str = "--listen";
+const LISTEN_CHECKED: &str = "--listen-checked";
 /// How many lines may wait for standard output.
 const OUTPUT_LINES: usize = 1_024;
 /// How often the server looks for what the reports did not tell.
@@ -64,11 +68,19 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let longest = config.session.max_line as usize;
     log::start(options.json);
     let mut stop = Stop::new();
-    let address = settings.listen();
     let server = Server::new(config)?;
     let reports = server.reports();
-    server.listen(address).await.map_err(|error| Failure::Listen { address: address.into(), error })?;
-    announce(&server, options.json);
+    let (address, checked) = (settings.listen(), settings.listen_checked());
+    let fails = |option, address: &str| {
+        let address = address.to_owned();
+        move |error| Failure::Listen { address, error, option }
+    };
+    let unchecked = server.listen(address).await.map_err(fails(LISTEN, address))?;
+    let checked = match checked {
+        Some(address) => Some(server.listen_checked(address).await.map_err(fails(LISTEN_CHECKED, address))?),
+        None => None,
+    };
+    announce(unchecked, checked, options.json);
     let (lines, written) = mpsc::channel(OUTPUT_LINES);
     let host = Arc::new(Host::new(server.clone(), options.app, lines));
     let mut writer = tokio::spawn(output::write(written));
@@ -106,21 +118,32 @@ pub(super) async fn run(options: Options) -> Result<ExitCode, Failure> {
 }
 
 /// Says where the server listens, who can reach it, and what to try.
-fn announce(server: &Server, json: bool) {
-    let Some(address) = server.local_addr() else { return };
+fn announce(address: SocketAddr, checked: Option<SocketAddr>, json: bool) {
     if json {
         tracing::info!(event = "listening", address = %address, "listening on {address}");
+        if let Some(address) = checked {
+            tracing::info!(event = "listening", address = %address, check = "crc32", "listening on {address} for checked lines");
+        }
         return;
     }
-    let port = address.port();
     tell(format_args!("{} {} listens on {address}", super::NAME, env!("CARGO_PKG_VERSION")));
+    if let Some(address) = checked {
+        tell(format_args!("  and on {address} for devices whose lines carry checks (check=crc32), and for no others"));
+    }
+    let all = [Some((LISTEN, address)), checked.map(|address| (LISTEN_CHECKED, address))];
+    let all = || all.iter().flatten();
+    let narrower: Vec<String> = all()
+        .filter(|(_, address)| address.ip().is_unspecified())
+        .map(|(option, address)| format!("{option} 127.0.0.1:{}", address.port()))
+        .collect();
     // HL-0157: the default is wider than the specification would have it, so it says so.
-    if address.ip().is_unspecified() {
+    if !narrower.is_empty() {
         tell(format_args!(
             "  Everybody who can reach this machine can connect under any name, unencrypted. To serve this machine"
         ));
-        tell(format_args!("  alone: --listen 127.0.0.1:{port}; to turn strangers away: --expect NAME --only-expected"));
-    } else if !address.ip().is_loopback() {
+        let narrower = narrower.join(" ");
+        tell(format_args!("  alone: {narrower}; to turn strangers away: --expect NAME --only-expected"));
+    } else if all().any(|(_, address)| !address.ip().is_loopback()) {
         tell(format_args!("  Everybody who can reach this address can connect under any name, unencrypted."));
     }
     // As this one was called, so that it works from where it was called.

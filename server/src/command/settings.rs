@@ -24,6 +24,10 @@ pub(super) struct Settings {
     /// Where to listen; port 0 takes a free one [default: 0.0.0.0:8123]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// A further address, for devices whose bytes do not come by TCP all the way: behind a serial-to-TCP relay, a cellular modem with
+    /// a TCP stack of its own. Each line carries a check there, so that damaged and lost ones are noticed [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen_checked: Option<String>,
     /// Which devices to serve [default: all]
     #[arg(long, value_name = "WHICH")]
     profile: Option<Served>,
@@ -33,7 +37,7 @@ pub(super) struct Settings {
     /// Messages that a native device may send ahead of the application [default: 16]
     #[arg(long, value_name = "MESSAGES", help_heading = "Lines")]
     window: Option<u16>,
-    /// The longest line from a device, in bytes; a message is 22 bytes shorter [default: 4096]
+    /// The longest line from a device, in bytes; a message is 22 bytes shorter, with checks 31 [default: 4096]
     #[arg(long, value_name = "BYTES", help_heading = "Lines")]
     max_line: Option<u32>,
     /// Unacknowledged messages for a device that has forgotten the session: redeliver (may repeat) or skip (may lose)
@@ -133,6 +137,7 @@ impl Settings {
         let all = |option: Vec<String>, file| if option.is_empty() { file } else { option };
         Self {
             listen: self.listen.or(file.listen),
+            listen_checked: self.listen_checked.or(file.listen_checked),
             profile: self.profile.or(file.profile),
             timeout: self.timeout.or(file.timeout),
             window: self.window.or(file.window),
@@ -161,6 +166,11 @@ impl Settings {
         self.listen.as_deref().unwrap_or(LISTEN)
     }
 
+    /// Where to listen for devices whose lines carry checks, if anywhere.
+    pub(super) fn listen_checked(&self) -> Option<&str> {
+        self.listen_checked.as_deref()
+    }
+
     /// How long a shutdown may take.
     pub(super) fn drain(&self) -> Duration {
         self.drain.map_or(DRAIN, Span::duration)
@@ -179,6 +189,11 @@ impl Settings {
         if self.only_expected && self.expect.is_empty() {
             return Err(Failure::Usage(
                 "--only-expected without --expect would turn everybody away: name who is expected".into(),
+            ));
+        }
+        if self.listen_checked.is_some() && self.profile == Some(Served::Classic) {
+            return Err(Failure::Usage(
+                "a listener with checks serves native devices only: leave out --listen-checked, or --profile classic".into(),
             ));
         }
         if self.drain() > Duration::from_secs(60) {
@@ -256,6 +271,7 @@ mod tests {
         let settings: Settings = toml::from_str(
             r#"
             listen = "127.0.0.1:0"
+            listen-checked = "127.0.0.1:1"
             profile = "all"
             timeout = "500ms..1min"
             window = 4
@@ -279,6 +295,7 @@ mod tests {
             "#,
         )
         .expect("every key is known");
+        assert_eq!((settings.listen(), settings.listen_checked()), ("127.0.0.1:0", Some("127.0.0.1:1")));
         let config = settings.config().expect("every value is in range");
         let session = config.session;
         assert_eq!((session.timeout_min_ms, session.timeout_max_ms, session.window, session.max_line), (500, 60_000, 4, 1024));
@@ -321,6 +338,7 @@ mod tests {
             "hello-timeout = \"61s\"",
             "drain = \"61s\"",
             "only-expected = true",
+            "profile = \"classic\"\nlisten-checked = \"127.0.0.1:0\"",
             "max-sessions = 0",
             "classic-2019 = [\"a\"]\nclassic-2020 = [\"a\"]",
         ] {

@@ -1,6 +1,7 @@
 //! Peers whose every line is said by hand, and streams that behave as a test wants.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test program uses its own part")]
 
+pub mod check;
 mod stream;
 
 use holdline_server::proto::{Client as ClientRole, Config, Role, Server as ServerRole};
