@@ -171,3 +171,29 @@ async fn a_server_that_is_dropped_tells_who_waits() {
     assert_eq!(soon(line.readline()).await, Err(Closed));
     soon(async { while reports.next().await.is_some() {} }).await;
 }
+
+// HL-0129
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_line_was_closed_is_refused_until_it_is_let_in_again() {
+    let server = server(ServerConfig::default());
+    let mut dev = device(&server, "dev").await;
+    let line = soon(server.client("dev")).await.expect("the server lives");
+    assert!(!server.readmit("dev"), "it is in");
+    assert!(!server.readmit("nobody"));
+    line.close();
+    assert_eq!(soon(dev.hears_all()).await, ["Bdone"]);
+    for _ in 0..3 {
+        let mut again = wire(&server);
+        again.says(&hello("dev", "")).await;
+        assert_eq!(soon(again.hears_all()).await, ["HOLD/1 no code=closing"]);
+    }
+    assert!(server.readmit("dev"));
+    assert!(!server.readmit("dev"));
+    let anew = server.client("dev");
+    let mut dev = device(&server, "dev").await;
+    let anew = soon(anew).await.expect("the server lives");
+    dev.says("M1 hello again").await;
+    assert_eq!(soon(anew.readline()).await.as_deref(), Ok("hello again"));
+    assert!(line.send("x").await.is_err(), "the old line stays closed");
+    assert_eq!(anew.connects(), 1);
+}

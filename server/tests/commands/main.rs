@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod applications;
+mod checked;
 mod device;
 mod killed;
 mod outages;

@@ -30,6 +30,8 @@ fn a_wrong_option_is_named() {
     assert_complains(&["--timeout", "5"], "`5` is no time", "500ms");
     assert_complains(&["--app", "ech"], "'ech'", "relay:FROM:TO");
     assert_complains(&["--only-expected"], "without --expect", "name who is expected");
+    assert_complains(&["--listen-checked", "127.0.0.1:0", "--profile", "classic"], "native devices only", "--listen-checked");
+    assert_complains(&["connect", "--id", "a", "--check", "--profile", "auto"], "only native", "leave out --check");
     assert_complains(&["connect"], "--id <NAME>", "holdline-server connect --help");
     assert_complains(&["connect", "--id", "a", "--profile", "new"], "'new'", "classic-2020");
     assert_complains(&["demo", "--seconds", "0"], "'0'", "3..=3600");
@@ -57,6 +59,8 @@ fn an_address_that_cannot_be_listened_on_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it listens").to_string();
     assert_complains(&["--listen", &address], &address, "choose a port with --listen");
+    let checked = ["--listen", "127.0.0.1:0", "--listen-checked", &address];
+    assert_complains(&checked, &address, "choose a port with --listen-checked");
     assert_complains(&["--listen", "8123"], "cannot listen on 8123", "HOST:PORT");
     assert_complains(&["--listen", "192.0.2.1:8123"], "192.0.2.1:8123", "one of its own");
 }
