@@ -19,6 +19,24 @@ fn with_check() -> ValidConfig {
     config(|c| c.check(true))
 }
 
+// HL-0087, HL-0097
+#[test]
+fn a_link_of_a_server_is_of_the_kind_of_its_hello() {
+    let mut lone = Lone::<Server>::new(config(|c| c));
+    for (check, max) in [(false, 106), (true, 97), (true, 97), (false, 106)] {
+        let line = changed(HELLO, "max=128 link=7");
+        let bytes = if check { checked(&line) } else { format!("{line}\n") };
+        let read = Greeting::read(bytes.as_bytes(), check);
+        let Ok(Some((Greeting::Native(hello), _))) = read else { panic!("{read:?}") };
+        lone.session.handle_hello(lone.now, 1, &hello);
+        assert_eq!(lone.session.max_text(), max);
+        let welcome = lone.says();
+        let (body, _) = welcome.rsplit_once('*').unwrap_or((welcome.trim_end(), ""));
+        assert_eq!(welcome, if check { checked(body) } else { format!("{body}\n") });
+        assert_eq!(field(body, "link"), check.then_some("7"));
+    }
+}
+
 // HL-0093
 fn a_gap_is_asked_for_once_and_what_does_not_fit_is_dropped<R: Greets>() {
     let mut lone = Lone::<R>::up();

@@ -382,8 +382,8 @@ impl Caller {
         {
             self.fall_back(flavour);
         }
-        let unanswered = up_at.is_none()
-            && matches!(reason, DownReason::HelloTimeout | DownReason::Outage | DownReason::Disconnected);
+        let unanswered =
+            up_at.is_none() && matches!(reason, DownReason::HelloTimeout | DownReason::Outage | DownReason::Disconnected);
         Some(Failed { why: reason.to_string(), unanswered })
     }
 

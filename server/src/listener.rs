@@ -232,14 +232,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Serve<'s, S> {
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Stage<'s, S> {
-    fn greeting(
-        stream: S,
-        kind: Kind,
-        registry: &Arc<Registry>,
-        doors: &Arc<Doors>,
-        newcomer: Newcomer,
-        tail: Vec<u8>,
-    ) -> Self {
+    fn greeting(stream: S, kind: Kind, registry: &Arc<Registry>, doors: &Arc<Doors>, newcomer: Newcomer, tail: Vec<u8>) -> Self {
         let (registry, doors) = (Arc::clone(registry), Arc::clone(doors));
         let greeting = async move {
             tokio::select! {

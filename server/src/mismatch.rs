@@ -40,8 +40,7 @@ pub(crate) fn misled(line: &[u8], checked: bool) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const PLAIN: &str =
-        "HOLD/1 client=uart-1 boot=7 epoch=11 base=0 peer=0 seen=0 keeps=none timeout=2000 window=4 max=512\n";
+    const PLAIN: &str = "HOLD/1 client=uart-1 boot=7 epoch=11 base=0 peer=0 seen=0 keeps=none timeout=2000 window=4 max=512\n";
     /// The example of SPEC.md 8.2.
     const CHECKED: &str =
         "HOLD/1 client=uart-1 boot=7 epoch=11 base=0 peer=0 seen=0 keeps=none timeout=2000 window=4 max=512 link=4242*6d4468ba\n";

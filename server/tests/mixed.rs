@@ -2,7 +2,8 @@
 mod support;
 
 use holdline_server::proto::{
-    Client as ClientRole, ClientId, Config, Event, Instant, Keeps, Outbox, RefusalCode, SendError, VecOutbox, native, native::Snapshot,
+    Client as ClientRole, ClientId, Config, Event, Instant, Keeps, Outbox, RefusalCode, SendError, VecOutbox, native,
+    native::Snapshot,
 };
 use holdline_server::{Client, ClientBuilder, Connection, Limits, Server, ServerConfig, What, WriteError};
 use std::net::SocketAddr;
@@ -144,7 +145,9 @@ async fn a_session_goes_on_over_a_stream_of_the_other_kind() {
     // Long enough for a welcome and some messages, and cut wherever it falls; the greeting of some links does not come through.
     for link in 0..30 {
         let check = link % 3 != 0;
-        device.link(addresses[usize::from(check)], check, 1_000 + link, Some(60 + usize::try_from(link * 37 % 331).unwrap())).await;
+        device
+            .link(addresses[usize::from(check)], check, 1_000 + link, Some(60 + usize::try_from(link * 37 % 331).unwrap()))
+            .await;
     }
     let early = device.received.len();
     assert!((1..MESSAGES).contains(&early) && !device.outbox.is_empty(), "messages wait on both sides: {early}");

@@ -24,8 +24,8 @@ pub(super) struct Settings {
     /// Where to listen; port 0 takes a free one [default: 0.0.0.0:8123]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// A further address, for devices whose bytes do not come by TCP all the way: behind a serial-to-TCP relay, a cellular modem with
-    /// a TCP stack of its own. Each line carries a check there, so that damaged and lost ones are noticed [default: none]
+    /// A further address, for devices whose every line carries a check: behind a serial-to-TCP relay or a cellular modem, wherever the
+    /// bytes are not carried by TCP all the way [default: none]
     #[arg(long, value_name = "HOST:PORT")]
     listen_checked: Option<String>,
     /// Which devices to serve [default: all]
