@@ -11,12 +11,7 @@ use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-
-/// Something the compiler cannot know.
-#[inline(never)]
-pub fn the_world<T>(value: T) -> T {
-    black_box(value)
-}
+pub use holdline_size::{Place, the_world};
 
 /// Ready when the world says so.
 #[inline(never)]
@@ -109,39 +104,12 @@ pub const fn size_of_future<A, F: Future>(_: &fn(A) -> F) -> usize {
     size_of::<F>()
 }
 
-/// A place in static memory that is filled once, by the one thread there is.
-#[derive(Debug)]
-pub struct Place<T>(UnsafeCell<MaybeUninit<T>>);
-
-// SAFETY: the measured programs have one thread and no interrupts.
-unsafe impl<T> Sync for Place<T> {}
-
-impl<T> Place<T> {
-    /// An empty place.
-    pub const fn new() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::uninit()))
-    }
-
-    /// Fills the place.
-    #[allow(clippy::mut_from_ref, reason = "it is called once a place")]
-    pub fn fill(&'static self, value: T) -> &'static mut T {
-        // SAFETY: there is one thread, and every place is filled once, before its loop.
-        unsafe { (*self.0.get()).write(value) }
-    }
-}
-
-impl<T> Default for Place<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A place for a future, of which only the size has a name.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub struct Task<const N: usize>(UnsafeCell<MaybeUninit<[u8; N]>>);
 
-// SAFETY: as for `Place`.
+// SAFETY: the measured programs have one thread and no interrupts.
 unsafe impl<const N: usize> Sync for Task<N> {}
 
 impl<const N: usize> Task<N> {
@@ -167,10 +135,4 @@ impl<const N: usize> Default for Task<N> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-#[cfg(target_os = "none")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }
