@@ -113,6 +113,8 @@ mod inbox;
 mod link;
 #[cfg(feature = "nal")]
 mod nal;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "durable")]
 mod store;
 mod transport;
@@ -138,6 +140,8 @@ pub use hooks::{Heartbeat, Hooks, SoftwareWatchdog};
 pub use host::{HostError, HostLink, NoResetPin, Notices, RelayStatus, Wiring};
 #[cfg(feature = "nal")]
 pub use nal::{NalConnector, NalHalf, NalStream};
+#[cfg(feature = "relay")]
+pub use relay::{Configure, Relay, RelayBoard, RelayHooks};
 #[cfg(feature = "durable")]
 pub use store::{Store, StoreFailed};
 #[cfg(feature = "embassy-time")]

@@ -85,6 +85,11 @@ impl fmt::Write for ControlLine<'_> {
     }
 }
 
+/// The check of a control line with this text.
+pub(crate) fn check(text: &str) -> u32 {
+    crc32(crc32(0, &[START]), text.as_bytes())
+}
+
 /// Takes the bytes of a wire apart.
 #[derive(Debug)]
 struct Splitter {
@@ -168,6 +173,14 @@ impl<E: End, const IN: usize, const OUT: usize> Wire<E, IN, OUT> {
         }
     }
 
+    /// Begins anew, with nothing left of before.
+    pub(crate) fn restart(&mut self, end: E) {
+        self.end = end;
+        self.splitter = Splitter::new();
+        self.clear();
+        (self.is_writing, self.dropped) = (false, 0);
+    }
+
     /// Leaves the waker of the one task in which all of this end runs.
     pub(crate) fn park(&mut self, waker: &Waker) {
         match &mut self.waker {
@@ -225,6 +238,12 @@ impl<E: End, const IN: usize, const OUT: usize> Wire<E, IN, OUT> {
     /// Whether all that was queued has been taken by the transport.
     pub(crate) fn is_flushed(&self) -> bool {
         self.outgoing.is_empty() && !self.is_writing
+    }
+
+    /// Throws away what waits to be written.
+    pub(crate) fn clear_outgoing(&mut self) {
+        self.outgoing.clear();
+        self.touch();
     }
 
     /// Throws away what waits in both directions.
