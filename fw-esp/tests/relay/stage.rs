@@ -23,6 +23,8 @@ pub struct Pipe {
     pub chunk: Cell<usize>,
     /// Its end; what is in it can be read still.
     pub ended: Cell<bool>,
+    /// Whether there is always something to read.
+    pub endless: Cell<bool>,
     /// What the next read fails with.
     pub noise: Cell<Option<ErrorKind>>,
     /// Reads and writes that were dropped before they were ready.
@@ -38,6 +40,7 @@ impl Pipe {
             room: Cell::new(usize::MAX),
             chunk: Cell::new(usize::MAX),
             ended: Cell::new(false),
+            endless: Cell::new(false),
             noise: Cell::new(None),
             dropped: Cell::new(0),
             reader: RefCell::default(),
@@ -58,6 +61,10 @@ impl Pipe {
         drop(bytes);
         self.wake();
         taken
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.borrow().len()
     }
 
     pub fn end(&self) {
@@ -106,6 +113,9 @@ impl Read for Source {
                 return Poll::Ready(Err(noise));
             }
             let mut bytes = pipe.bytes.borrow_mut();
+            if pipe.endless.get() {
+                bytes.push_back(b'x');
+            }
             let count = buffer.len().min(pipe.chunk.get()).min(bytes.len());
             if count == 0 && !pipe.ended.get() {
                 *pipe.reader.borrow_mut() = Some(cx.waker().clone());
@@ -335,7 +345,7 @@ pub struct Host {
 impl FarEnd for Host {
     fn step(&mut self, _: Instant) -> bool {
         let bytes = if self.reads { self.from_relay.take(usize::MAX) } else { Vec::new() };
-        bytes.iter().for_each(|&byte| self.hear(byte));
+        self.hears(&bytes);
         !bytes.is_empty()
     }
 
@@ -364,13 +374,12 @@ impl Host {
         }
     }
 
-    pub fn says(&self, text: &str) {
-        self.to_relay.put(&control(text));
+    pub fn hears(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.hear(byte));
     }
 
-    /// All that was heard since this was asked last.
-    pub fn news(&mut self) -> Vec<Heard> {
-        std::mem::take(&mut self.heard)
+    pub fn says(&self, text: &str) {
+        self.to_relay.put(&control(text));
     }
 
     /// What the relay is, by the last of its lines in `heard`.
@@ -439,7 +448,7 @@ impl Stage {
         stage.says(CONFIG);
         stage.says("want\tjoin=1\tlink=0");
         stage.until(|host| host.last("wifi") == "up");
-        stage.host.borrow_mut().news();
+        stage.news();
         stage.lab.news();
         stage
     }
@@ -449,7 +458,7 @@ impl Stage {
         let stage = Self::joined();
         stage.says("want\tjoin=1\tlink=5");
         stage.until(|host| host.last("tcp") == "open");
-        stage.host.borrow_mut().news();
+        stage.news();
         stage.lab.news();
         stage
     }
@@ -478,6 +487,23 @@ impl Stage {
             told.set(true);
         });
         self.tasks.borrow_mut().run(&self.host, ms, |_| done.get());
+    }
+
+    /// All that was heard since this was asked last.
+    pub fn news(&self) -> Vec<Heard> {
+        std::mem::take(&mut self.host.borrow_mut().heard)
+    }
+
+    /// Bytes that found no room, by the next report.
+    pub fn dropped(&self) -> u32 {
+        self.says(&CONFIG.replace("report=0", "report=1"));
+        self.pass(1_200);
+        let heard = self.news();
+        let report = heard.iter().find_map(|heard| match heard {
+            Heard::Line(line) => line.strip_prefix("report\t")?.rsplit_once("dropped="),
+            Heard::Bytes(_) => None,
+        });
+        report.and_then(|(_, dropped)| dropped.parse().ok()).expect("a report")
     }
 
     /// What the relay is, by its last line.
