@@ -1,15 +1,10 @@
-//! What the program is told when it is built: the WiFi, the server, its name. And the linker's scripts.
+//! What the program is told when it is built: the WiFi, the server, its name.
+
+mod settings;
 
 use holdline_proto::ClientId;
+use settings::Setting;
 use std::net::SocketAddrV4;
-
-/// A variable of the environment, how it may be left out, what is wrong with a value, and what it is.
-struct Setting {
-    name: &'static str,
-    default: Option<&'static str>,
-    is_valid: fn(&str) -> bool,
-    what: &'static str,
-}
 
 const SETTINGS: [Setting; 4] = [
     Setting {
@@ -39,33 +34,5 @@ const SETTINGS: [Setting; 4] = [
 ];
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    for setting in &SETTINGS {
-        println!("cargo:rerun-if-env-changed={}", setting.name);
-    }
-    let wrong: Vec<String> = SETTINGS.iter().filter_map(|setting| tell(setting).err()).collect();
-    if !wrong.is_empty() {
-        println!("cargo::error=set these in the environment, and build again:");
-        for line in wrong {
-            println!("cargo::error={line}");
-        }
-        return;
-    }
-    for script in ["-Tlinkall.x", "-Tdefmt.x"] {
-        println!("cargo:rustc-link-arg={script}");
-    }
-}
-
-/// Hands a setting on to the compiler, for `env!`.
-fn tell(setting: &Setting) -> Result<(), String> {
-    let Setting { name, default, is_valid, what } = setting;
-    let value = std::env::var(name).ok().or(default.map(String::from));
-    match value {
-        Some(value) if is_valid(&value) && !value.contains('\n') => {
-            println!("cargo:rustc-env={name}={value}");
-            Ok(())
-        }
-        Some(_) => Err(format!("{name} is not what it should be: {what}")),
-        None => Err(format!("{name} is missing: {what}")),
-    }
+    settings::settle(&SETTINGS);
 }

@@ -8,6 +8,7 @@
 mod signs;
 #[path = "../../qemu-virt/src/tcp.rs"]
 mod tcp;
+mod watchdog;
 mod wifi;
 
 use core::fmt::Write;
@@ -24,7 +25,7 @@ use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{Level, Output, OutputConfig};
 use esp_hal::rng::Rng;
 use esp_hal::timer::timg::TimerGroup;
-use esp_radio::wifi::Interface;
+use esp_radio::wifi::{Interface, WifiController};
 use holdline_esp::{Board, Buffers, Channel, Client, Config, EmbassyClock, Handle};
 use signs::Signs;
 use static_cell::StaticCell;
@@ -118,7 +119,8 @@ async fn main(spawner: Spawner) {
     info!("{} for {} over WiFi \"{}\"", ID, SERVER, WIFI_SSID);
 
     // Before the first random number.
-    let radio = wifi::radio(chip.WIFI, WIFI_SSID, WIFI_PASSWORD).expect("the build has checked name and password");
+    let mut radio = WifiController::new(chip.WIFI, Default::default()).expect("its configuration is the default");
+    wifi::choose(&mut radio, WIFI_SSID, WIFI_PASSWORD).expect("the build has checked name and password");
     let dhcp = embassy_net::Config::dhcpv4(Default::default());
     let (stack, runner) = embassy_net::new(Interface::station(), dhcp, RESOURCES.init(StackResources::new()), random());
 

@@ -1,11 +1,11 @@
 //! What can be seen of the client from outside: a light, a log, and a restart when it is stuck.
 
+use crate::watchdog;
 use core::ops::ControlFlow;
 use defmt::{error, info};
 use esp_hal::gpio::Output;
 use esp_hal::peripherals::TIMG1;
-use esp_hal::time::Duration;
-use esp_hal::timer::timg::{MwdtStage, TimerGroup, Wdt};
+use esp_hal::timer::timg::Wdt;
 use holdline_esp::{Heartbeat, Hooks};
 
 /// How long the client may be silent before the chip is reset, in milliseconds.
@@ -20,11 +20,7 @@ pub struct Signs {
 impl Signs {
     /// Starts the watchdog.
     pub fn new(light: Output<'static>, timers: TIMG1<'static>) -> Self {
-        let mut watchdog = TimerGroup::new(timers).wdt;
-        watchdog.set_timeout(MwdtStage::Stage0, Duration::from_millis(STUCK_MS));
-        watchdog.enable();
-        watchdog.feed();
-        Self { light: Heartbeat::new(light), watchdog }
+        Self { light: Heartbeat::new(light), watchdog: watchdog::start(timers, STUCK_MS) }
     }
 }
 

@@ -3,29 +3,27 @@
 use crate::tcp::Dhcp;
 use defmt::{info, warn};
 use embassy_net::Stack;
-use esp_hal::peripherals::WIFI;
 use esp_radio::wifi::sta::StationConfig;
 use esp_radio::wifi::{AuthenticationMethodConfig, Config, WifiController, WifiError};
 use holdline_esp::{JoinFailed, Network};
 
-/// A radio that knows which network it is for.
+/// Which network the radio joins from now on.
 ///
 /// # Errors
-/// The driver could not start, or takes no such name or password.
-pub fn radio(chip: WIFI<'static>, name: &str, password: &str) -> Result<WifiController<'static>, WifiError> {
-    let mut radio = WifiController::new(chip, Default::default())?;
+/// The driver takes no such name or password.
+pub fn choose(radio: &mut WifiController<'_>, name: &str, password: &str) -> Result<(), WifiError> {
     let authentication = match password {
         "" => AuthenticationMethodConfig::Open,
         password => AuthenticationMethodConfig::Wpa2Personal(password.try_into()?),
     };
     let station = StationConfig::default().with_ssid(name.try_into()?).with_authentication(authentication);
-    radio.set_config(&Config::Station(station))?;
-    Ok(radio)
+    radio.set_config(&Config::Station(station))
 }
 
 /// The network of a radio, and the address that it gives.
 pub struct Wifi {
-    radio: WifiController<'static>,
+    /// Joined to what it was told by [`choose`].
+    pub radio: WifiController<'static>,
     address: Dhcp,
 }
 

@@ -8,7 +8,8 @@ use holdline_esp::{ConnectFailure, Connector, JoinFailed, Network, Stream};
 /// Connects to one address.
 pub struct Tcp {
     stack: Stack<'static>,
-    server: IpEndpoint,
+    /// Where it connects to.
+    pub server: IpEndpoint,
     receive: [u8; 1536],
     transmit: [u8; 1536],
 }
