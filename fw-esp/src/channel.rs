@@ -28,6 +28,9 @@ pub(crate) type Session<'b> = holdline_proto::Session<Role, Outbox<'b>>;
 
 /// What frames a text in a line is no longer than this.
 const FRAMING: usize = 31;
+/// The longest line that an original server takes reliably, and what frames a text in it.
+#[cfg(feature = "classic")]
+const CLASSIC: (u32, u32) = (4_095, 2);
 /// What a record of the outbox takes besides its text.
 const OUTBOX_RECORD: usize = 4;
 /// How long the last line of a link may take to leave, in milliseconds.
@@ -177,6 +180,30 @@ impl<'b> Channel<'b> {
         Ok(Self { state: RefCell::new(State::new(session, outbox_len, inbox, transmit, wakers)) })
     }
 
+    /// A channel of the native profile that goes over to a classic one, with the messages that wait, when what answers does not speak
+    /// Holdline: for a board that is to work with an original server and with ours.
+    ///
+    /// It goes over once, and stays there until the board is started again: what answers once on the server's port and is something else
+    /// costs the native promises until then. Where the server is known, take [`Channel::new`] or [`Channel::classic`]. The timeout of
+    /// `config` must be the original's own, as there. No text may be empty, or longer than [`Config::max_line`] less 2.
+    ///
+    /// # Errors
+    /// As [`Channel::new`].
+    #[cfg(feature = "classic")]
+    pub fn with_fallback<const INBOX: usize, const OUTBOX: usize, const TRANSMIT: usize, const TASKS: usize>(
+        id: &str,
+        flavour: Flavour,
+        config: Config,
+        buffers: &'b mut Buffers<INBOX, OUTBOX, TRANSMIT, TASKS>,
+        random: impl FnMut() -> u64,
+    ) -> Result<Self, InvalidChannel> {
+        let mut channel = Self::new(id, config, buffers, random)?;
+        let state = channel.state.get_mut();
+        state.fallback = Some(flavour);
+        state.max_text = state.max_text.min(config.max_line.min(CLASSIC.0) - CLASSIC.1);
+        Ok(channel)
+    }
+
     /// How many messages of best effort, or in a classic profile of any kind, may wait for the application. Default: 20. Of reliable
     /// messages in the native profile it is [`Config::window`].
     #[must_use]
@@ -238,6 +265,9 @@ pub(crate) struct State<'b> {
     signals: Signals,
     #[cfg(feature = "durable")]
     pub(crate) durable: Option<crate::store::Durable<'b>>,
+    /// The profile to go over to when what answers is no Holdline server.
+    #[cfg(feature = "classic")]
+    fallback: Option<Flavour>,
 }
 
 /// What the hooks are to be told.
@@ -281,6 +311,8 @@ impl<'b> State<'b> {
             signals: Signals::default(),
             #[cfg(feature = "durable")]
             durable: None,
+            #[cfg(feature = "classic")]
+            fallback: None,
         }
     }
 
@@ -356,6 +388,11 @@ impl<'b> State<'b> {
     /// Queues a message and returns its ticket.
     pub(crate) fn send(&mut self, slot: Option<u8>, text: &str) -> Result<u32, SendError> {
         self.fits(text)?;
+        // It would stay for ever once the session is a classic one.
+        #[cfg(feature = "classic")]
+        if self.fallback.is_some() && text.is_empty() {
+            return Err(SendError::Empty);
+        }
         let before = self.session.outbox().len();
         #[cfg(feature = "durable")]
         if self.is_store_full() {
@@ -450,6 +487,17 @@ impl<'b> State<'b> {
         self.now = now;
         self.park_driver(waker);
         self.resume();
+    }
+
+    /// Goes over to the classic profile if the server of the last link does not speak Holdline; whether it does.
+    #[cfg(feature = "classic")]
+    pub(crate) fn fall_back(&mut self) -> bool {
+        // HL-0015
+        let flavour = self.fallback.take_if(|_| self.down.1 == DownReason::NotHoldline);
+        if let Some(flavour) = flavour {
+            self.session.fall_back(flavour, SliceOutbox::new(Default::default()));
+        }
+        flavour.is_some()
     }
 
     /// Takes received bytes; `Pending` while there is no room for any, until the application takes a message.

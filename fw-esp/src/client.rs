@@ -194,9 +194,16 @@ async fn within<T: Clock, H: Hooks>(
 
 /// Tells the supervisor how the link went.
 fn report(state: &RefCell<State<'_>>, supervisor: &mut Supervisor) {
-    let state = state.borrow();
-    if let Some(up_at) = state.up_at {
+    let known = state.borrow();
+    if let Some(up_at) = known.up_at {
         supervisor.handle_up(up_at);
     }
-    supervisor.handle_down(state.down.0, state.down.1);
+    supervisor.handle_down(known.down.0, known.down.1);
+    #[cfg(feature = "classic")]
+    {
+        drop(known);
+        if state.borrow_mut().fall_back() {
+            supervisor.set_classic();
+        }
+    }
 }

@@ -87,7 +87,8 @@
 //!
 //! # Features
 //!
-//! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server. `durable`:
+//! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server, and `Channel::with_fallback`,
+//! to talk to ours or, if that is what answers, to an original. `durable`:
 //! `Channel::durable` keeps outbox and cursors in a `Store`; `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as
 //! above. `i2c`: `DdcMaster` and `DdcTarget`, streams of bytes over I2C. `defmt`: logs links, losses and acknowledgements, and
 //! `defmt::Format` on public types.

@@ -165,16 +165,36 @@ pub struct ClassicPeer {
     pub session: classic::Session<Server, VecOutbox>,
     port: Port,
     pub received: Vec<String>,
+    /// Native hellos, to an original the ids of clients that it does not know.
+    pub strangers: u32,
 }
 
 impl ClassicPeer {
     pub fn new(radio: &Radio, flavour: Flavour, config: ValidConfig) -> Self {
-        Self { session: classic::Session::new(Server, flavour, config, outbox()), port: Port::new(radio), received: Vec::new() }
+        let session = classic::Session::new(Server, flavour, config, outbox());
+        Self { session, port: Port::new(radio), received: Vec::new(), strangers: 0 }
     }
 
     /// Ends the link without a word.
     pub fn hang_up(&mut self) {
         self.port.hang_up();
+    }
+
+    fn greet(&mut self, now: Instant) {
+        match Greeting::read(&self.port.tail, false) {
+            Ok(Some((Greeting::Classic(_), taken))) => {
+                self.session.handle_id(now);
+                self.port.tail.drain(..taken);
+                self.port.greeted = true;
+            }
+            // Whoever it is, it gets keepalives.
+            Ok(Some((Greeting::Native(_), taken))) => {
+                self.strangers += 1;
+                self.port.tail.drain(..taken);
+                self.port.write(b"\n");
+            }
+            _ => {}
+        }
     }
 
     fn feed(&mut self, now: Instant) {
@@ -200,12 +220,8 @@ impl ClassicPeer {
 impl FarEnd for ClassicPeer {
     fn step(&mut self, now: Instant) -> bool {
         let mut moved = self.port.accept() | self.port.read();
-        if !self.port.greeted
-            && let Ok(Some((Greeting::Classic(_), taken))) = Greeting::read(&self.port.tail, false)
-        {
-            self.session.handle_id(now);
-            self.port.tail.drain(..taken);
-            self.port.greeted = true;
+        if !self.port.greeted {
+            self.greet(now);
         }
         if self.port.greeted && self.port.link.is_some() {
             self.feed(now);

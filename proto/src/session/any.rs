@@ -1,5 +1,6 @@
 //! A session of whatever profile its peer speaks.
 
+use super::classic::Flavour;
 use super::{Client, Input, Receipt, Role, Server, classic, native};
 use crate::config::ValidConfig;
 use crate::event::{ByeCode, Event, RefusalCode, SendError};
@@ -58,6 +59,18 @@ impl<O: Outbox, C: BorrowMut<classic::Session<Client, O>>> Session<Client, O, C>
         match self {
             Self::Native(session) => session.handle_connected(now, fresh),
             Self::Classic(session) => session.borrow_mut().handle_connected(now),
+        }
+    }
+}
+
+impl<O: Outbox, C: From<classic::Session<Client, O>>> Session<Client, O, C> {
+    /// Goes over to a classic profile with the messages that wait, for good; between two links. `empty` is dropped with what was the
+    /// native session. A classic session stays as it is.
+    pub fn fall_back(&mut self, flavour: Flavour, empty: O) {
+        // HL-0015
+        if let Self::Native(session) = self {
+            let (role, config, outbox) = session.hand_over(empty);
+            *self = Self::Classic(classic::Session::new(role, flavour, config, outbox).into());
         }
     }
 }

@@ -162,6 +162,14 @@ impl<R: Role, O: Outbox> Session<R, O> {
         }
     }
 
+    /// What a session of another profile goes on with; `empty` is left here for the messages that wait.
+    pub(super) fn hand_over(&mut self, empty: O) -> (R, ValidConfig, O)
+    where
+        R: Copy,
+    {
+        (self.role, self.config, core::mem::replace(&mut self.sending.outbox, empty))
+    }
+
     /// Whether the link is established: both ends have heard the other's greeting.
     pub fn is_up(&self) -> bool {
         self.link.phase == Phase::Up && (R::IS_CLIENT || self.link.adopt.is_none())
