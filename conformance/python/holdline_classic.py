@@ -4,7 +4,7 @@ Needed beside holdline_client.py for a client with `profile` or `fallback`, and 
 come. Sections 4.2 to 4.4 and 5.5 of SPEC.md.
 """
 
-from holdline_client import Fault, Incoming, Link, now, to_text
+from holdline_client import Fault, Incoming, Link, Refused, now, to_text
 
 OUTSTANDING = 100  # HL-0037
 CLIENT_LINE = 4095  # bytes, HL-0032
@@ -154,8 +154,13 @@ class ClassicLink(Link):
                 return
 
     def _delivered(self, m):
+        s = self.session
         self.on_wire.pop(m.id, None)
-        self.session.delivered(m)
+        s.outbox.remove(m)
+        m.done = "acked"
+        s.notify()
+        if s.keeps_sent:
+            s.save()
         self.output()
 
     def _on_text(self, id, text):
@@ -282,12 +287,34 @@ class ClassicLink(Link):
             super().expired(name)
 
 
+def speak_classic(session, line_max):
+    """From here on the texts of `session` are those of the classic profiles (HL-0007); held ones that are none are dropped."""
+    session.classic_text, session.text_max = True, line_max - 2
+    _drop_unfit(session)
+
+
+def speak_native(session):
+    """From here on the texts of `session` are those of the native profile."""
+    session.classic_text, session.text_max = False, session.max - session.overhead
+    _drop_unfit(session)
+
+
+def _drop_unfit(session):
+    for m in list(session.outbox):
+        try:
+            session.check_text(m.text)
+        except Refused:
+            session.outbox.remove(m)
+            m.done = "dropped"
+    session.notify()
+
+
 def client_link(client, profile, in_order):
     """Makes a client speak a classic profile from here on; returns what makes its links."""
     client.begin_sending()
     for m in client.outbox:
         m.id = None
-    client.classic_texts(min(client.max, CLIENT_LINE))
+    speak_classic(client, min(client.max, CLIENT_LINE))
     stream = Stream()
 
     def link(session, reader, writer):

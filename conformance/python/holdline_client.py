@@ -221,11 +221,12 @@ class Session:
     timeout (T, ms, 200 … 3 600 000), window (messages, 1 … 65 535) and max (bytes of a line, 128 … 1 048 576) are told to
     the peer. keeps: "none", "sent", "seen" or "both" survive in `store` (an object with `load` and `save`). policy after the
     peer forgot: "redeliver" or "skip". check: "off" or "crc32". outbox: how many messages it holds. on_event(name, info) is
-    called for each event of section 13.5, "up" and "down" with info["reason"].
+    called for each event of section 13.5, "up" and "down" with info["reason"]; on_heard() whenever bytes of the peer come,
+    which is four times in T at the least.
     """
 
     def __init__(self, timeout=2000, window=16, max=4096, keeps="none", store=None, policy="redeliver", check="off",
-                 outbox=32, on_event=None, boot=None):
+                 outbox=32, on_event=None, on_heard=None, boot=None):
         in_range("timeout", timeout, 200, 3600000)
         in_range("window", window, 1, 65535)
         in_range("max", max, 128, 1048576)
@@ -236,8 +237,9 @@ class Session:
             raise Refused("setting", "keeps=%s needs a store (HL-0021)" % keeps)
         self.timeout, self.window, self.max, self.policy = timeout, window, max, policy
         self.checked = check == "crc32"
-        self.text_max, self.classic_text = max - (31 if self.checked else 22), False
-        self.keeps, self.store, self.capacity, self.on_event = keeps, store, outbox, on_event
+        self.overhead = 31 if self.checked else 22  # what a line is longer than its text, at most (section 2)
+        self.text_max, self.classic_text = max - self.overhead, False
+        self.keeps, self.store, self.capacity, self.on_event, self.on_heard = keeps, store, outbox, on_event, on_heard
         self.keeps_sent, self.keeps_seen = keeps in ("sent", "both"), keeps in ("seen", "both")
         self.boot = random64() if boot is None else boot  # HL-0020
         self.link, self.links, self.peer_keeps = None, 0, None
@@ -255,7 +257,7 @@ class Session:
     def send(self, text, slot=None):
         """Takes a message for exactly-once delivery and returns it; raises Refused or Full. With `slot`, it replaces what
         waits in that slot and was never put on a wire (delivery *latest*, HL-0090)."""
-        self._check(text)
+        self.check_text(text)
         if slot is not None:
             for i in range(len(self.outbox)):
                 m = self.outbox[i]
@@ -274,7 +276,7 @@ class Session:
     async def write(self, text, slot=None):
         """Sends and waits, however long it takes: True when the peer's application has accepted the text (HL-0085), False
         when policy `skip` dropped it. Waits for room too. If the call is cancelled, the message may still be delivered."""
-        self._check(text)
+        self.check_text(text)
         while len(self.outbox) >= self.capacity:
             await self.changed()
         m = self.send(text, slot)
@@ -284,7 +286,7 @@ class Session:
 
     def datagram(self, text):
         """Sends best effort, at most once: False when no link is up or too many wait (HL-0091)."""
-        self._check(text)
+        self.check_text(text)
         if not self.status() or len(self.datagrams) >= self.capacity:
             return False
         if len(text.encode()) > self.link.text_max():
@@ -336,6 +338,11 @@ class Session:
     def status(self):
         """Whether the link is up."""
         return self.link is not None and self.link.up
+
+    async def connected(self):
+        """Returns when the link is up. Nothing needs it: what is sent before waits."""
+        while not self.status():
+            await self.changed()
 
     async def changed(self, ms=None):
         """Returns after the next change (something came, was acked, the link went up or down), or after `ms`."""
@@ -390,8 +397,8 @@ class Session:
             late = self.contact_boot == peer["boot"]
             self.contacted, self.contact_boot = True, peer["boot"]  # HL-0160
             if peer["seen"] < self.acked:
-                # HL-0065: what the same boot says less of was said before.
-                late or self.event("Lost", {"from": peer["seen"] + 1, "to": self.acked, "direction": "out"})
+                if not late:  # HL-0065: what the same boot says less of was said before
+                    self.event("Lost", {"from": peer["seen"] + 1, "to": self.acked, "direction": "out"})
             elif taken > self.high or self._differs(peer["sum"], taken):
                 self._start_over()
                 moved = True
@@ -406,7 +413,7 @@ class Session:
             else:
                 self.event("PeerForgot", {"from": first, "to": self.next() - 1})
         if self.keeps_sent:
-            self._save()
+            self.save()
         return moved
 
     def contact(self, boot):
@@ -414,7 +421,7 @@ class Session:
         if not self.contacted or self.contact_boot != boot:
             self.contacted, self.contact_boot = True, boot
             if self.keeps_sent:
-                self._save()
+                self.save()
 
     def receiver_rows(self, peer):
         """Section 6.3, for the greeting `peer`."""
@@ -435,7 +442,7 @@ class Session:
             if self.keeps_seen and base:
                 self.event("Lost", {"from": 1, "to": base, "direction": "in"})  # HL-0159
         if self.keeps_seen:
-            self._save()
+            self.save()
 
     def deliver(self, n, text):
         """Message received+1 has come."""
@@ -455,7 +462,7 @@ class Session:
         if n > self.acked:
             self._drop(n - self.acked, "acked")
             if self.keeps_sent:
-                self._save()
+                self.save()
 
     def event(self, name, info):
         """Reports to the application."""
@@ -471,34 +478,8 @@ class Session:
         for event in waiters:
             event.set()
 
-    def classic_texts(self, line_max):
-        """From here on texts are those of the classic profiles (HL-0007); held ones that are none are dropped."""
-        self.classic_text, self.text_max = True, line_max - 2
-        self._drop_unfit()
-
-    def native_texts(self):
-        """From here on texts are those of the native profile."""
-        self.classic_text, self.text_max = False, self.max - (31 if self.checked else 22)
-        self._drop_unfit()
-
-    def delivered(self, m):
-        """Classic profiles: this message is acked."""
-        self.outbox.remove(m)
-        m.done = "acked"
-        self.notify()
-        if self.keeps_sent:
-            self._save()
-
-    def _drop_unfit(self):
-        for m in list(self.outbox):
-            try:
-                self._check(m.text)
-            except Refused:
-                self.outbox.remove(m)
-                m.done = "dropped"
-        self.notify()
-
-    def _check(self, text):
+    def check_text(self, text):
+        """Refuses what cannot be a message of this session's profile."""
         if not isinstance(text, str) or "\n" in text or ("" == text if self.classic_text else "\0" in text):
             raise Refused("not-text", "a text has no LF; no NUL (native); it is not empty (classic)")
         try:
@@ -551,12 +532,12 @@ class Session:
 
     def _save_or(self, undo):
         try:
-            self._save()
+            self.save()
         except OSError:
             undo()
             raise
 
-    def _save(self):
+    def save(self):
         """All that is kept, in one step (HL-0078, HL-0079)."""
         if self.keeps == "none":
             return
@@ -576,7 +557,7 @@ class Session:
         if self.keeps_seen and "seen" in memory:
             self.peer_epoch, self.accepted, self.total, self.memo = memory["seen"]
             self.received, self.total_received = self.accepted, self.total
-        self._save()  # a new epoch counts from its first start on
+        self.save()  # a new epoch counts from its first start on
 
 
 class Fault(Exception):
@@ -707,6 +688,8 @@ class Link:
         """Handles bytes of the peer, however they are cut (HL-0002)."""
         if self.state != "hello":
             self.after("silence", self.silence_limit())
+            if self.session.on_heard:
+                self.session.on_heard()
         pieces = data.split(b"\n")
         for i in range(len(pieces)):
             if self.reason is not None:
@@ -906,7 +889,7 @@ class Link:
 
     def text_max(self):
         """The longest text that the peer can receive on this link, in bytes (section 2)."""
-        return self.peer_max - (31 if self.checked else 22)
+        return self.peer_max - self.session.overhead
 
     def _pull(self):
         chunk = b""
@@ -1151,7 +1134,7 @@ class Client(Session):
     """A session with a server, and the supervisor that connects it (sections 5.4 and 11).
 
     `open(host, port)` opens the stream, TCP if it is not given (a UART, say, with check="crc32"). `network`, if given, has
-    `async join()` (True when it succeeded), `async leave()`, and may call `client.network_lost()`. `fallback` and `profile`
+    `async join()` (True when it succeeded), `async leave()` and `is_up()`; holdline_wifi.py is one. `fallback` and `profile`
     name a classic profile, which needs holdline_classic.py. `bad_wifi` and `bad_server` are called before the first success;
     when they return True, the client stops. The other settings are those of Session.
     """
@@ -1171,7 +1154,7 @@ class Client(Session):
         self.host, self.port, self.id, self.open, self.network = host, port, id, open, network
         self.profile, self.fallback, self.backoff = profile, fallback, backoff
         self.bad_wifi, self.bad_server = bad_wifi, bad_server
-        self.joined = self.stopped = self.ever_joined = False
+        self.joined, self.stopped, self.ever_joined = network is None, False, False
         self.failures = self.network_failures = 0
         self.task = self.current = None
         self.classic = None
@@ -1210,6 +1193,9 @@ class Client(Session):
                 self.joined, self.failures = True, 0
                 await self._pause(max(random_up_to(self.timeout // 4), not_before - now()))
             while self.joined and not self.stopped:
+                if self.network and not self.network.is_up():
+                    self.joined = False
+                    break
                 wait, at_least = await self._attempt()
                 not_before = now() + min(at_least, 3600000)  # HL-0134
                 if self.network_failures >= 3:  # HL-0137
@@ -1231,7 +1217,6 @@ class Client(Session):
 
     async def _attempt(self):
         """One connection, to its end: how long to wait now, and how long at least."""
-        link, hello_again = None, False
         try:
             stream = await asyncio.wait_for(self.open(self.host, self.port), max(self.timeout, 5000) / 1000)  # HL-0135
         except (OSError, asyncio.TimeoutError) as e:

@@ -42,10 +42,12 @@ class Peer(Session):
             self.begin_receiving()
             for m in self.outbox:
                 m.id = None
+            from holdline_classic import speak_classic, speak_native
+
             if stream:
-                self.classic_texts(self.max)
+                speak_classic(self, self.max)
             else:
-                self.native_texts()
+                speak_native(self)
 
     def guarded(self, boot):
         """How long, in ms, a newcomer with this boot is to stay away (HL-0123; HL-0124: boot is None); 0: it is let in."""
