@@ -7,6 +7,7 @@ mod clock;
 pub mod codec;
 mod config;
 mod connection;
+mod doors;
 mod driver;
 mod error;
 #[cfg(all(test, holdline_loom))]

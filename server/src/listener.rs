@@ -1,18 +1,15 @@
 //! From an accepted connection to a link: the hello and its limits. Every connection waits for itself alone.
 
 use crate::config::Limits;
+use crate::doors::{Doors, Place};
 use crate::driver::{Claim, Driver, Remains};
 use crate::mismatch::misled;
 use crate::registry::{Admitted, Arrival, Refusal, Registry, TurnedAway};
-use crate::sync::{Mutex, lock};
 use holdline_proto::{Greeting, HELLO_MAX, Server as ServerRole, refuse};
 use pin_project_lite::pin_project;
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,23 +24,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG_MAX: u32 = 65_535;
 /// How long a refusal may take to leave.
 const REFUSAL: Duration = Duration::from_millis(500);
-
-/// Counts who is on the threshold, and has the key to put everybody out.
-#[derive(Debug)]
-pub(crate) struct Doors {
-    half_open: AtomicUsize,
-    half_open_max: usize,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-    per_address_max: usize,
-    turned_away: AtomicU64,
-    out: CancellationToken,
-}
-
-/// A place among the half-open connections; given back when dropped.
-pub(crate) struct Place {
-    doors: Arc<Doors>,
-    address: IpAddr,
-}
 
 /// What a stream is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,72 +48,6 @@ struct Newcomer {
     /// When it was accepted; `None` for a checked stream, where every hello is news.
     arrival: Option<Arrival>,
     place: Option<Place>,
-}
-
-impl Doors {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            half_open: AtomicUsize::new(0),
-            half_open_max: limits.half_open,
-            per_address: Mutex::default(),
-            per_address_max: limits.half_open_per_address,
-            turned_away: AtomicU64::new(0),
-            out: CancellationToken::new(),
-        }
-    }
-
-    pub(crate) fn turned_away(&self) -> u64 {
-        self.turned_away.load(Ordering::Relaxed)
-    }
-
-    /// Closes every connection where it stands, those that greet and those of the registry, which must let nobody in any more.
-    pub(crate) fn slam(&self, registry: &Registry) {
-        self.out.cancel();
-        for channel in registry.all() {
-            channel.lock().cut();
-        }
-    }
-
-    /// Waits until everybody is put out.
-    async fn slammed(&self) {
-        self.out.cancelled().await;
-    }
-
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        // HL-0113
-        if self.half_open.fetch_add(1, Ordering::Relaxed) >= self.half_open_max {
-            self.half_open.fetch_sub(1, Ordering::Relaxed);
-            self.turn_away();
-            return None;
-        }
-        let mut addresses = lock(&self.per_address);
-        let count = addresses.entry(address).or_default();
-        // HL-0114
-        if *count >= self.per_address_max {
-            self.half_open.fetch_sub(1, Ordering::Relaxed);
-            self.turn_away();
-            return None;
-        }
-        *count += 1;
-        Some(Place { doors: Arc::clone(self), address })
-    }
-
-    fn turn_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.doors.half_open.fetch_sub(1, Ordering::Relaxed);
-        let mut addresses = lock(&self.doors.per_address);
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
-            }
-        }
-    }
 }
 
 /// Listens on the first address that can be listened on.
@@ -303,7 +217,7 @@ where
     let check = kind.is_checked();
     let turn_away = || {
         if let Some(place) = &newcomer.place {
-            place.doors.turn_away();
+            place.turn_away();
         }
     };
     let tell_misled = |line: &[u8]| {
@@ -392,11 +306,67 @@ fn skip_what_is_no_greeting(first: &mut Vec<u8>, tell_misled: impl Fn(&[u8]) -> 
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(holdline_loom)))]
 mod tests {
     use super::*;
     use crate::channel::Channel;
+    use crate::config::ServerConfig;
+    use holdline_proto::{ByeCode, Client, ClientId, Config, Incarnation, Instant, VecOutbox, native};
+    use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, duplex};
     use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    /// What a device with checks says on a link of nothing but a hello and a goodbye; the server's welcome is waited for between them.
+    async fn come_and_go(stream: &mut BufReader<DuplexStream>) {
+        let role = Client { id: ClientId::new("uart").expect("a valid id") };
+        let config = Config::new().check(true).validate().expect("in range");
+        let (incarnation, outbox) = (Incarnation { boot: 1, epoch: 1 }, VecOutbox::new(1, 1));
+        let mut session = native::Session::new(role, config, incarnation, outbox);
+        let (mut output, mut welcome) = ([0; 512], Vec::new());
+        session.handle_connected(Instant::default(), 7);
+        let length = session.poll_transmit(&mut output);
+        stream.write_all(&output[..length]).await.expect("the server reads");
+        stream.read_until(b'\n', &mut welcome).await.expect("the server answers");
+        assert_eq!(session.handle_input(Instant::default(), &welcome).consumed, welcome.len());
+        assert!(session.is_up());
+        session.close(ByeCode::Done, 0);
+        let length = session.poll_transmit(&mut output);
+        stream.write_all(&output[..length]).await.expect("the server reads");
+    }
+
+    // HL-0111, HL-0116
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_checks_waits_for_each_hello_as_for_the_first() {
+        let config = ServerConfig::default().checked().expect("in range");
+        let patience = config.given.limits.hello_timeout;
+        let doors = Arc::new(Doors::new(&config.given.limits));
+        let registry = Arc::new(Registry::new(config));
+        let serve = |kind| {
+            let (near, far) = duplex(1_024);
+            tokio::spawn(Serve::new(far, kind, Arc::clone(&registry), Arc::clone(&doors), None));
+            BufReader::new(near)
+        };
+        let long = Duration::from_secs(3_600);
+        let mut rest = Vec::new();
+        let mut relay = serve(Kind::Checked);
+        for _ in 0..3 {
+            tokio::time::sleep(patience * 9 / 10).await;
+            come_and_go(&mut relay).await;
+        }
+        let start = tokio::time::Instant::now();
+        assert_eq!(timeout(long, relay.read_to_end(&mut rest)).await.expect("it is closed").ok(), Some(0));
+        assert_eq!(start.elapsed().as_secs(), patience.as_secs());
+        // Nor does one that was refused hold on to it.
+        let mut refused = serve(Kind::Checked);
+        refused.write_all(b"HOLD/1 client=uart*e6ce8907\n").await.expect("the server reads");
+        assert!(timeout(patience / 2, refused.read_to_end(&mut rest)).await.is_ok_and(|read| read.is_ok()));
+        assert!(rest.starts_with(b"HOLD/1 no code=malformed*"), "{rest:?}");
+        let mut wire = serve(Kind::CheckedWire);
+        for _ in 0..3 {
+            assert!(timeout(long, wire.read_u8()).await.is_err());
+            come_and_go(&mut wire).await;
+        }
+    }
 
     /// What a link costs while nothing happens, besides what Tokio keeps for a task and a socket. Whoever makes one of these larger
     /// pays for it a hundred thousand times.

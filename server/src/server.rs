@@ -2,8 +2,9 @@
 
 use crate::config::{InvalidConfig, ServerConfig};
 use crate::connection::Connection;
+use crate::doors::Doors;
 use crate::error::Closed;
-use crate::listener::{self, Doors, Kind, Serve};
+use crate::listener::{self, Kind, Serve};
 use crate::registry::Registry;
 use crate::report::Reports;
 use holdline_proto::{ByeCode, Outbox};

@@ -5,15 +5,17 @@ use holdline_server::proto::{
     Client as ClientRole, ClientId, Config, Event, Instant, Keeps, Outbox, RefusalCode, SendError, VecOutbox, native,
     native::Snapshot,
 };
-use holdline_server::{Client, ClientBuilder, Connection, Limits, Server, ServerConfig, What, WriteError};
+use holdline_server::{Client, ClientBuilder, Limits, Server, ServerConfig, What, WriteError};
 use std::net::SocketAddr;
 use std::time::Duration;
-use support::check::{checked_wire, greets, hears, says, with_check};
+use support::check::{checked_wire, greets, hears, with_check};
 use support::{Hand, builder, greet, hello, listening, read, report, server, sleep, soon, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const CHECKED: Config = Config::new().check(true);
+/// A timeout that no busy machine exceeds: these stories are about something else.
+const PLAIN: Config = Config::new().timeout_ms(60_000);
+const CHECKED: Config = PLAIN.check(true);
 
 /// A server with a listener of each kind.
 async fn mixed(config: ServerConfig) -> (Server, [SocketAddr; 2]) {
@@ -31,7 +33,8 @@ fn calls(id: &str, address: SocketAddr) -> ClientBuilder {
 #[tokio::test]
 async fn clients_of_both_kinds_are_served_at_once() {
     let (server, [plain, checked]) = mixed(ServerConfig::default()).await;
-    let clients = [calls("plain", plain), calls("uart", checked).session(CHECKED)].map(|client| client.start().expect("valid"));
+    let clients = [calls("plain", plain).session(PLAIN), calls("uart", checked).session(CHECKED)]
+        .map(|client| client.start().expect("valid"));
     for turn in 0..20 {
         for client in &clients {
             let line = soon(server.client(client.id())).await.expect("the server lives");
@@ -46,7 +49,6 @@ async fn clients_of_both_kinds_are_served_at_once() {
     greets(&mut by_hand, &hello("by-hand", "")).await;
     let mut by_hand = Hand::new(TcpStream::connect(plain).await.expect("it listens"));
     greet(&mut by_hand, &hello("by-hand", "")).await;
-    assert_eq!(soon(server.client("by-hand")).await.map(|line| line.connects() <= 2), Ok(true));
     assert!(clients.iter().all(|client| client.connects() == 1 && client.faults().is_empty()));
 }
 
@@ -65,7 +67,7 @@ impl Device {
     /// One link to an address, which breaks when so many bytes have been received; never, where `None`, before all is done.
     async fn link(&mut self, address: SocketAddr, check: bool, fresh: u64, mut bytes: Option<usize>) {
         let id = ClientRole { id: ClientId::new("dev").expect("a valid id") };
-        let config = Config::new().keeps(Keeps::Both).window(5).check(check).validate().expect("in range");
+        let config = PLAIN.keeps(Keeps::Both).window(5).check(check).validate().expect("in range");
         let began = self.began;
         let now = || Instant::from_millis(u64::try_from(began.elapsed().as_millis()).expect("a test is short"));
         let mut session = native::Session::restore(id, config, 1, self.memory, self.outbox.clone());
@@ -215,7 +217,7 @@ async fn a_client_with_checks_is_told_where_none_are_taken_and_so_is_the_operato
     let client = calls("uart", plain).session(CHECKED);
     let mut told = client.reports();
     let _client = client.start().expect("valid");
-    let refused = report(&mut told, |what| matches!(what, What::Refused { .. } | What::NotReached { .. })).await;
+    let refused = report(&mut told, |what| matches!(what, What::Refused { .. })).await;
     assert!(matches!(refused.what, What::Refused { code: RefusalCode::Malformed, .. }), "{refused:?}");
     let wrong = report(&mut reports, |_| true).await;
     assert_eq!((&*wrong.client, wrong.what), ("uart", What::WrongCheck { checked: false }));
@@ -272,29 +274,13 @@ async fn of_clients_without_checks_where_they_are_wanted_the_operator_hears_once
     }
 }
 
-// HL-0111, HL-0116
+// HL-0111
 #[tokio::test]
 async fn a_connection_to_a_checked_listener_waits_for_its_hello_no_longer_than_any_other() {
     let limits = Limits { hello_timeout: Duration::from_secs(1), ..Limits::default() };
     let (server, [_, checked]) = mixed(ServerConfig { limits, ..ServerConfig::default() }).await;
-    let connect = || async { Hand::new(TcpStream::connect(checked).await.expect("it listens")) };
-    let mut wrong = connect().await;
+    let mut wrong = Hand::new(TcpStream::connect(checked).await.expect("it listens"));
     wrong.says(&hello("plain", "")).await;
     assert_eq!(soon(wrong.hears_any()).await, None);
     assert_eq!(server.turned_away(), 1);
-    // One that has been refused is not kept either.
-    let mut refused = connect().await;
-    says(&mut refused, "HOLD/1 client=uart").await;
-    assert_eq!(hears(&mut refused).await.as_deref(), Some("HOLD/1 no code=malformed"));
-    assert_eq!(soon(refused.hears_any()).await, None);
-    // Behind a relay the device may say its next hello over the same connection, but not as late as it likes.
-    let mut relay = connect().await;
-    greets(&mut relay, &hello("uart", "")).await;
-    greets(&mut relay, &hello("uart", "")).await;
-    says(&mut relay, "Bdone").await;
-    greets(&mut relay, &hello("uart", "")).await;
-    says(&mut relay, "Bdone").await;
-    assert_eq!(soon(relay.hears_all()).await, [""; 0]);
-    let line: Connection = server.get("uart").expect("it has been here");
-    assert_eq!(line.connects(), 3);
 }
