@@ -97,8 +97,9 @@ impl<'c, 'b> Handle<'c, 'b> {
 
     /// Sends a message and returns when the server's application has accepted it; pauses through outages.
     ///
-    /// Who writes with this alone is paced by the server, as with the original's `wait=True`; in the profile of 2019, which has no
-    /// acknowledgements, one message goes out in a timeout, as with its `pause=True`.
+    /// Who writes with this alone is paced by the server, as with the original's `wait=True`: of each task one message is on its way,
+    /// also in an outage that nobody has noticed yet. In the profile of 2019, which has no acknowledgements, one message goes out in a
+    /// timeout, as with its `pause=True`.
     ///
     /// Cancel safe: dropped before the message is queued it has no effect, dropped later the message is delivered all the same.
     ///
@@ -111,6 +112,10 @@ impl<'c, 'b> Handle<'c, 'b> {
 
     /// Queues a message and returns; waits only while the outbox is full, and on a durable channel until the message is safe.
     ///
+    /// A burst overruns nothing, as the original's `wait=False` could: what waits is in the outbox, and of that no more is on its way
+    /// than the server's window of messages, in a classic profile one unless [`Config::in_order`](crate::Config::in_order) is off. So
+    /// the rate is the server's, and an application needs no limit of its own. Who wants one waits between two calls.
+    ///
     /// Cancel safe: a dropped call has not queued the message. On a durable channel it may have, and the message is delivered once.
     ///
     /// # Errors
@@ -121,7 +126,8 @@ impl<'c, 'b> Handle<'c, 'b> {
     }
 
     /// Queues a message that takes the place of the last one of the same slot, if that one has never been sent: after a long
-    /// outage the server gets one fresh reading and not a thousand stale ones.
+    /// outage the server gets one fresh reading and not a thousand stale ones, and a sensor that says more than the line can carry fills
+    /// no outbox. While the line keeps up every reading is sent.
     ///
     /// Cancel safe: a dropped call has not queued the message.
     ///
@@ -161,6 +167,9 @@ impl<'c, 'b> Handle<'c, 'b> {
     }
 
     /// Sends a message at most once, and not at all while the link is down.
+    ///
+    /// It is paced by nothing but the transmit buffer, as the original's `qos=False` by nothing at all: what the transport does not take
+    /// is dropped, and how often it is worth being said is for the application to know.
     ///
     /// # Errors
     /// The message was dropped: the link is down, the transport is behind ([`SendError::Full`]), or the text cannot be sent.

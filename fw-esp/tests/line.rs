@@ -507,3 +507,49 @@ fn a_writer_learns_that_its_message_was_dropped_by_policy() {
     assert_eq!(outcome.get(), Some(Err(WriteError::Dropped)));
     assert!(scene.peer.borrow().received.is_empty());
 }
+
+#[test]
+fn in_an_outage_that_nobody_has_noticed_no_more_is_sent_than_the_server_would_hold() {
+    for writes in [true, false] {
+        let scene = Scene::new();
+        // Room for more than the server's window of eight.
+        let mut buffers = Buffers::<600, 256, 300, 4>::new();
+        let mut channel = Channel::new("door-1", CONFIG, &mut buffers, random()).expect("valid");
+        let (client, line) = channel.split();
+        let mut tasks = scene.tasks();
+        tasks.spawn(keep_up(client, scene.board()));
+        tasks.run(&scene.peer, 5_000, |_| line.status().up);
+        scene.radio.0.black_hole.set(true);
+        tasks.spawn(async {
+            for text in numbered(100) {
+                let sent = if writes { line.write(&text).await } else { line.send(&text).await };
+                sent.expect("it can be sent");
+            }
+        });
+        tasks.run(&scene.peer, 5_000, |_| !line.status().up);
+        let swallowed = String::from_utf8(scene.radio.0.swallowed.take()).expect("lines of text");
+        let on_its_way = swallowed.lines().filter(|line| line.starts_with('M')).count();
+        assert_eq!((on_its_way, line.status().unacked > 8), if writes { (1, false) } else { (8, true) });
+        scene.radio.0.black_hole.set(false);
+        tasks.run(&scene.peer, 60_000, |peer| peer.received.len() == 100 && line.status().unacked == 0);
+        assert_eq!(scene.peer.borrow().received, numbered(100));
+    }
+}
+
+#[test]
+fn a_burst_of_best_effort_is_dropped_where_the_transport_does_not_take_it() {
+    let scene = Scene::new();
+    let mut buffers = Buffers::<600, 256, 300, 4>::new();
+    let mut channel = Channel::new("door-1", CONFIG, &mut buffers, random()).expect("valid");
+    let (client, line) = channel.split();
+    let mut tasks = scene.tasks();
+    tasks.spawn(keep_up(client, scene.board()));
+    tasks.run(&scene.peer, 5_000, |_| line.status().up);
+    // The client has no turn in between, as if its transport took nothing.
+    let taken = (0..1_000).take_while(|number: &u32| line.send_best_effort(&number.to_string()).is_ok()).count();
+    assert_eq!(line.send_best_effort("1000"), Err(holdline_esp::SendError::Full));
+    assert!((10..300).contains(&taken), "what a transmit buffer of 300 bytes holds: {taken}");
+    tasks.run(&scene.peer, 5_000, |peer| peer.received.len() == taken);
+    line.send_best_effort("again").expect("there is room again");
+    tasks.run(&scene.peer, 5_000, |peer| peer.received.len() == taken + 1);
+}

@@ -39,8 +39,9 @@ pub struct Air {
     pub cut_after: Cell<Option<u64>>,
     /// Reads and writes that were dropped before they were ready.
     pub dropped: Cell<u32>,
-    /// Bytes passed.
+    /// Bytes passed, and those that a black hole took.
     pub passed: Cell<u64>,
+    pub swallowed: RefCell<Vec<u8>>,
     /// What the server has not accepted yet.
     pub(super) incoming: RefCell<VecDeque<Rc<Connection>>>,
     /// Whether a network can be joined, and is.
@@ -79,6 +80,7 @@ impl Radio {
             cut_after: Cell::new(None),
             dropped: Cell::new(0),
             passed: Cell::new(0),
+            swallowed: RefCell::default(),
             incoming: RefCell::default(),
             network: Cell::new(true),
             joined: Cell::new(false),
@@ -254,6 +256,7 @@ impl Write for Writer<'_> {
         air.stall().await;
         if air.black_hole.get() {
             // As a TCP stack: it takes what fits its buffer.
+            air.swallowed.borrow_mut().extend(bytes);
             watch.done = true;
             return Ok(bytes.len());
         }
