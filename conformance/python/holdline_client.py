@@ -221,8 +221,8 @@ class Session:
     timeout (T, ms, 200 … 3 600 000), window (messages, 1 … 65 535) and max (bytes of a line, 128 … 1 048 576) are told to
     the peer. keeps: "none", "sent", "seen" or "both" survive in `store` (an object with `load` and `save`). policy after the
     peer forgot: "redeliver" or "skip". check: "off" or "crc32". outbox: how many messages it holds. on_event(name, info) is
-    called for each event of section 13.5, "up" and "down" with info["reason"]; on_heard() whenever bytes of the peer come,
-    which is four times in T at the least.
+    called for each event of section 13.5, "up" and "down" with info["reason"]; on_heard() whenever bytes of the peer
+    come, with its keepalives four times in T.
     """
 
     def __init__(self, timeout=2000, window=16, max=4096, keeps="none", store=None, policy="redeliver", check="off",

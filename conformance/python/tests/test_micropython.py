@@ -2,7 +2,11 @@
 one and back while its server runs.
 
 The names of the original are played by tests/original, those of a board by tests/board. What is not run is listed in NOT_RUN.
-The programs that need holdline-server are skipped where there is none, as in test_real.
+The programs that need holdline-server are skipped where there is none, as in test_real. With MicroPython built for
+WebAssembly, a device runs on that as well:
+
+    npm pack @micropython/micropython-webassembly-pyscript && tar xf micropython-*.tgz
+    HOLDLINE_MICROPYTHON=$PWD/package/micropython.mjs python3 -m unittest tests.test_micropython
 """
 
 import asyncio
@@ -25,6 +29,7 @@ from holdline_server import Server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+MICROPYTHON = os.environ.get("HOLDLINE_MICROPYTHON")
 PROGRAM = "holdline/target/release/holdline-server"
 NOT_RUN = [
     "(cd holdline && cargo build --release)",  # whoever runs these tests has built it
@@ -116,7 +121,7 @@ class Page(unittest.IsolatedAsyncioTestCase):
         """What a command of the page prints."""
         return subprocess.run(line, shell=True, cwd=self.directory, check=True, stdout=subprocess.PIPE).stdout.decode()
 
-    async def start(self, title):
+    async def start(self, title, micropython=None):
         """Starts a program of the page, in the directory, with the files that it needs there."""
         name = re.sub(r"\W", "_", title) + ".py"
         self.write(name, FILES[title])
@@ -124,8 +129,13 @@ class Page(unittest.IsolatedAsyncioTestCase):
         if title == "main.py, after":
             shutil.copy(os.path.join(REPOSITORY, "conformance", "python", "holdline_wifi.py"), self.directory)
         paths = [os.path.join(HERE, "board")] + ([os.path.join(HERE, "original")] if "before" in title else [])
+        command_line = [sys.executable, "-u", name]
+        if micropython:
+            for each in ("lent.py", "machine.py", "network.py"):
+                shutil.copy(os.path.join(HERE, "board", each), self.directory)
+            command_line = ["node", os.path.join(HERE, "board", "micropython.mjs"), micropython, self.directory, name]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-u", name, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            *command_line, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True, env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths)))
         self.programs.append(Program(process))
         return self.programs[-1]
@@ -151,6 +161,15 @@ class Programs(Page):
                         await each.pull_the_plug()
                     self.assertEqual(app.got(), list(range(len(app.got()))))
                     self.assertEqual(device.got(), list(range(len(device.got()))))
+
+    @unittest.skipUnless(MICROPYTHON and shutil.which("node"), "HOLDLINE_MICROPYTHON does not say where micropython.mjs is")
+    async def test_the_native_device_runs_on_micropython(self):
+        app, device = await self.start(SERVERS["in the program"]), await self.start(DEVICES["native"], MICROPYTHON)
+        await self.both_get(app, device, 20)
+        for each in (device, app):
+            await each.pull_the_plug()
+        self.assertEqual(app.got(), list(range(len(app.got()))))
+        self.assertEqual(device.got(), list(range(len(device.got()))))
 
     async def test_a_device_moves_and_moves_back_and_the_page_says_what_comes_twice(self):
         # What was not acknowledged when the plug was pulled: an application that waits for each has one, the queue a window.
