@@ -252,8 +252,8 @@ impl<'s> HostLink<'s> {
         Ok(Self { wire: RefCell::new(Wire::new(HostEnd::new(settings, timing))) })
     }
 
-    /// How long a relay is silent that has crashed, in milliseconds. Default 4000, at least 2000: it speaks every second. Longer than
-    /// what a relay needs to restart by itself, or it is reset while it does.
+    /// How long a relay is silent that has crashed, in milliseconds. Default 4000, at least 2000: it speaks every second. A second
+    /// more at least than a relay takes to restart by itself, or it is reset while it does.
     #[must_use]
     pub fn silence_ms(mut self, ms: u32) -> Self {
         self.wire.get_mut().end.timing.silence_ms = ms.max(SILENCE_MIN_MS);

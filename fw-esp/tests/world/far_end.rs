@@ -141,6 +141,10 @@ impl FarEnd for Peer {
             self.keepalives += buffer[..written].split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() == 1).count();
             self.collect();
             moved |= written > 0;
+        } else {
+            // The link of before may be open still, for all that the session knows.
+            self.session.handle_timeout(now);
+            self.collect();
         }
         let is_over = self.port.greeted && !self.session.has_link();
         if is_over && self.is_checked() && !self.port.has_ended() {

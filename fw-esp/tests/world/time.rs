@@ -56,7 +56,11 @@ impl Clock for Time {
             if at <= self.ms() {
                 return Poll::Ready(());
             }
-            self.timers.borrow_mut().push((at, cx.waker().clone()));
+            let mut timers = self.timers.borrow_mut();
+            // One that waits for long is polled often.
+            if !timers.iter().any(|(known, waker)| *known == at && waker.will_wake(cx.waker())) {
+                timers.push((at, cx.waker().clone()));
+            }
             Poll::Pending
         })
         .await;
