@@ -100,7 +100,7 @@ impl Scene {
             tokio::join!(send(line), receive(line), self.application(at));
             line.close();
         };
-        let all = async { tokio::join!(link.run(&mut client, &mut wiring), traffic) };
+        let all = Box::pin(async { tokio::join!(link.run(&mut client, &mut wiring), traffic) });
         let (ended, ()) = tokio::time::timeout(LIMIT, all).await.expect("the line goes on");
         ended.expect("the wire does not end");
     }
