@@ -348,6 +348,36 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_the_page_are_said_so() {
+        let page = include_str!("../../docs/relay.md");
+        let (mut of_host, mut of_relay) = (0, 0);
+        for line in page.lines() {
+            let Some((who, text)) = line.split_once("\\xfe") else { continue };
+            let Some((text, _)) = text.rsplit_once('*') else { continue };
+            let text = text.replace("\\t", "\t");
+            let again = match who.trim() {
+                "host" => {
+                    of_host += 1;
+                    match FromHost::parse(&text).expect("it is understood") {
+                        FromHost::Config(settings) => said(|text| settings.write(text)),
+                        FromHost::Want(want) => said(|text| want.write(text)),
+                    }
+                }
+                "relay" => {
+                    of_relay += 1;
+                    match FromRelay::parse(&text).expect("it is understood") {
+                        FromRelay::State(state) => said(|text| state.write(text)),
+                        FromRelay::Report(report) => said(|text| report.write(text)),
+                    }
+                }
+                _ => continue,
+            };
+            assert_eq!(again, text);
+        }
+        assert_eq!((of_host, of_relay), (4, 8));
+    }
+
+    #[test]
     fn what_a_later_version_may_say_is_ignored() {
         assert_eq!(FromHost::parse("want\tcolour=red\tjoin=1\tlink=2\tmore"), Some(FromHost::Want(Want { join: 1, link: 2 })));
         for unknown in

@@ -2,6 +2,7 @@
 #![cfg(feature = "relay")]
 
 mod carrying;
+mod page;
 mod rules;
 mod stage;
 #[path = "../world/mod.rs"]

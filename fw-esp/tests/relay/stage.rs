@@ -189,6 +189,8 @@ pub struct Lab {
     /// What the next attempts to connect come to, before they succeed; `None`: nothing, for ever.
     pub connects: RefCell<VecDeque<Option<ConnectFailure>>>,
     pub is_up: Cell<bool>,
+    /// How long it takes to join, and to connect, in milliseconds.
+    pub delay_ms: Cell<u64>,
     pub leave_hangs: Cell<bool>,
     pub connections: RefCell<Vec<Rc<Connection>>>,
     pub fed: Cell<u64>,
@@ -200,6 +202,13 @@ pub struct Lab {
 impl Lab {
     fn note(&self, what: impl Into<String>) {
         self.log.borrow_mut().push(what.into());
+    }
+
+    async fn delay(&self) {
+        let time = self.time.borrow().clone();
+        if self.delay_ms.get() > 0 {
+            time.sleep(self.delay_ms.get()).await;
+        }
     }
 
     /// What has happened since this was asked last.
@@ -233,6 +242,7 @@ impl Configure for Dialler {
 impl Network for Radio {
     async fn join(&mut self) -> Result<(), JoinFailed> {
         self.0.note("join");
+        self.0.delay().await;
         let outcome = self.0.joins.borrow_mut().pop_front();
         match outcome.unwrap_or(Some(true)) {
             Some(true) => self.0.is_up.set(true),
@@ -260,6 +270,7 @@ impl Connector for Dialler {
 
     async fn connect(&mut self) -> Result<Socket, ConnectFailure> {
         self.0.note("connect");
+        self.0.delay().await;
         let outcome = self.0.connects.borrow_mut().pop_front();
         match outcome {
             Some(Some(failure)) => return Err(failure),
