@@ -1,6 +1,6 @@
 //! Bytes on their way: which pass, in which order, and what may stall.
 
-use crate::stage::{Heard, Stage, control};
+use crate::stage::{CONFIG, Heard, Stage, control};
 use crate::world::random;
 use holdline_esp::WireEnded;
 use std::rc::Rc;
@@ -203,6 +203,32 @@ fn what_waits_of_a_connection_is_thrown_away_when_the_host_wants_another() {
 }
 
 #[test]
+fn nothing_of_a_connection_is_said_after_the_host_has_given_it_up() {
+    let others = ["want\tjoin=1\tlink=0", "want\tjoin=0\tlink=5", &CONFIG.replace("attic", "cellar")];
+    for other in others {
+        let stage = Stage::connected();
+        let (connection, wire) = (stage.lab.connection(), Rc::clone(&stage.host.borrow().from_relay));
+        stage.host.borrow_mut().reads = false;
+        wire.room.set(0);
+        // What waits when the host says so, and what comes while the connection is being closed.
+        connection.up.room.set(0);
+        connection.down.put(&[b'x'; 500]);
+        stage.host.borrow().to_relay.put(b"good-bye");
+        stage.pass(100);
+        stage.says(other);
+        stage.pass(100);
+        connection.down.put(&[b'x'; 500]);
+        stage.host.borrow_mut().reads = true;
+        wire.room.set(usize::MAX);
+        wire.wake();
+        stage.pass(3_000);
+        let heard = order(&stage.news());
+        assert!(heard.len() > 1 && heard[0].starts_with('x'), "{heard:?}");
+        assert!(!heard[1..].iter().any(|what| what.starts_with('x')), "{heard:?}");
+    }
+}
+
+#[test]
 fn nothing_of_a_connection_is_said_before_it_is_open() {
     let stage = Stage::joined();
     stage.says("want\tjoin=1\tlink=5");
@@ -281,6 +307,11 @@ fn a_connection_that_takes_no_more_is_read_to_its_end() {
     stage.pass(0);
     assert_eq!(stage.last("tcp"), "closed");
     assert_eq!(stage.dropped(), 0, "for a connection that is no more there is nothing to drop");
+    stage.says("want\tjoin=1\tlink=6");
+    stage.pass(0);
+    stage.host.borrow().to_relay.put(b"M1 again");
+    stage.pass(0);
+    assert_eq!(stage.lab.connection().up.take(usize::MAX), b"M1 again");
 }
 
 // ---- the wire ----

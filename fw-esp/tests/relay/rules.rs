@@ -130,7 +130,10 @@ fn an_attempt_to_join_that_hangs_fails_after_a_minute_and_gives_way_to_the_next_
     assert_eq!(stage.last("wifi"), "joining");
     stage.pass(200);
     assert_eq!(stage.last("wifi"), "failed");
-    stage.lab.news();
+    assert_eq!(stage.lab.news()[2..], ["join", "leave"]);
+    stage.says("want\tjoin=0\tlink=0");
+    stage.pass(500);
+    assert!(stage.lab.news().is_empty(), "it has left");
 
     stage.says("want\tjoin=2\tlink=0");
     stage.pass(500);
@@ -162,7 +165,9 @@ fn a_host_that_wants_no_network_gets_none() {
     // It leaves once.
     stage.says("want\tjoin=0\tlink=0");
     stage.pass(3_000);
-    assert!(stage.lab.news().is_empty());
+    stage.says(&CONFIG.replace("attic", "cellar"));
+    stage.pass(3_000);
+    assert_eq!(stage.lab.news(), ["network cellar secret", "server 10.0.0.2:8124"]);
 
     let stage = Stage::new();
     stage.lab.joins.borrow_mut().push_back(None);
