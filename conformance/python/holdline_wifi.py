@@ -20,16 +20,23 @@ class Wifi:
         """Whether the network is joined, within `patience`."""
         self.station.active(True)
         if not self.is_up():
-            self.station.connect(*self.credentials)
+            try:
+                self.station.connect(*self.credentials)
+            except OSError:
+                pass  # an ESP32 joins again by itself, and refuses to be told while it tries
         for _ in range(self.patience // 250):
             if self.is_up():
-                break
+                return True
             await asyncio.sleep(0.25)
-        return self.is_up()
+        await self.leave()
+        return False
 
     async def leave(self):
         """Leaves, also if it has not joined."""
-        self.station.disconnect()
+        try:
+            self.station.disconnect()
+        except OSError:
+            pass
 
     def is_up(self):
         """Whether the network is joined still."""

@@ -248,8 +248,8 @@ class Commands(Page):
 class PythonServer:
     """The application of a holdline_server, for Changes."""
 
-    async def start(self):
-        self.server = await Server("127.0.0.1", 0, classic_timeout=60000).start()
+    async def start(self, flavour):
+        self.server = await Server("127.0.0.1", 0, classic=flavour, classic_timeout=60000).start()
         self.port = self.server.address[1]
         return self
 
@@ -267,9 +267,9 @@ class PythonServer:
 class RustServer:
     """The same beside holdline-server."""
 
-    async def start(self):
+    async def start(self, flavour):
         self.process = await asyncio.create_subprocess_exec(
-            program(), "serve", "--listen", "127.0.0.1:0", "--classic-timeout", "60s",
+            program(), "serve", "--listen", "127.0.0.1:0", "--classic-timeout", "60s", "--classic-flavour", flavour,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.port = int(re.search(r"127\.0\.0\.1:(\d+)", (await soon(self.process.stderr.readline())).decode()).group(1))
         return self
@@ -292,12 +292,12 @@ class RustServer:
 class Changes(unittest.IsolatedAsyncioTestCase):
     """What happens to messages under way, line by line."""
 
-    async def on_each(self, story):
+    async def on_each(self, story, flavour="classic-2020"):
         for kind in (PythonServer, RustServer):
             with self.subTest(server=kind.__name__):
                 if kind is RustServer and not program():
                     self.skipTest("no holdline-server is built")
-                server = await kind().start()
+                server = await kind().start(flavour)
                 try:
                     await story(server)
                 finally:
@@ -343,6 +343,20 @@ class Changes(unittest.IsolatedAsyncioTestCase):
             await self.expect(old, "01and on")
 
         await self.on_each(story)
+
+    async def test_what_was_sent_to_a_2019_device_within_t_comes_again(self):
+        async def story(server):
+            old = await self.classic(server)
+            old.say("00up")
+            self.assertEqual(await server.next(), "up")
+            server.send("sent just now")
+            server.send("waited")
+            await self.expect(old, "00sent just now")
+            new = await self.native(server)
+            await self.expect(new, "M1 sent just now", "M2 waited")
+            new.say("A2")
+
+        await self.on_each(story, "classic-2019")
 
     async def test_an_empty_text_for_a_device_that_is_classic_again_is_dropped_or_waits(self):
         async def story(server):
@@ -390,16 +404,27 @@ class Board(unittest.IsolatedAsyncioTestCase):
         await soon(client.connected())
         join = [("active", 0, True), ("connect", "my_ssid", "WiFi_password")]
         self.assertEqual(self.network.WLAN.calls, [("active", 1, False)] + join)
-        self.network.WLAN.joined = False
+        self.network.WLAN.joined = self.network.WLAN.trying = False
         self.server.client("1").link.end("transport")
         await until("it has joined again", lambda: self.network.WLAN.calls[3:] == join)
         await soon(client.connected())
+
+    async def test_a_board_that_is_joining_by_itself_is_waited_for(self):
+        wlan, wifi = self.network.WLAN, self.wifi.Wifi("my_ssid", "WiFi_password")
+        wlan.trying = True
+        joining = asyncio.create_task(wifi.join())
+        await until("it was told", lambda: wlan.calls[-1][0] == "connect")
+        wlan.joined = True
+        self.assertTrue(await soon(joining))
+        self.assertNotIn(("disconnect",), wlan.calls)
 
     async def test_bad_wifi_is_asked_until_it_says_stop(self):
         asked = []
         client = self.connect(self.wifi.Wifi("my_ssid", "wrong", 500), bad_wifi=lambda: asked.append(1) or len(asked) == 3)
         await soon(client.task)
         self.assertEqual((len(asked), client.links), (3, 0))
+        tries = [call for call in self.network.WLAN.calls if call[0] != "active"]
+        self.assertEqual(tries, [("connect", "my_ssid", "wrong"), ("disconnect",)] * 3)
 
     async def test_the_network_is_joined_again_after_three_attempts_that_reached_nobody(self):
         wifi = self.wifi.Wifi()
