@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "durable")]
+mod flash;
 mod signs;
 #[path = "../../qemu-virt/src/tcp.rs"]
 mod tcp;
@@ -60,9 +62,17 @@ async fn network(mut runner: Runner<'static, Interface>) -> ! {
     runner.run().await
 }
 
+#[cfg(not(feature = "durable"))]
 #[embassy_executor::task]
 async fn keep_up(mut client: Client<'static, 'static>, mut chip: Chip) {
     let ended = client.run(&mut chip).await;
+    warn!("the client has ended: {}", ended);
+}
+
+#[cfg(feature = "durable")]
+#[embassy_executor::task]
+async fn keep_up(mut client: Client<'static, 'static>, mut chip: Chip, mut store: flash::Store) {
+    let ended = client.run_durable(&mut chip, &mut store).await;
     warn!("the client has ended: {}", ended);
 }
 
@@ -124,7 +134,16 @@ async fn main(spawner: Spawner) {
     let dhcp = embassy_net::Config::dhcpv4(Default::default());
     let (stack, runner) = embassy_net::new(Interface::station(), dhcp, RESOURCES.init(StackResources::new()), random());
 
-    let channel = Channel::new(ID, CONFIG, MEMORY.init(Memory::new()), random).expect("the constants fit together");
+    let memory = MEMORY.init(Memory::new());
+    #[cfg(not(feature = "durable"))]
+    let channel = Channel::new(ID, CONFIG, memory, random).expect("the constants fit together");
+    #[cfg(feature = "durable")]
+    let (channel, store) = {
+        static RECORD: StaticCell<[u8; flash::RECORD]> = StaticCell::new();
+        let mut store = flash::open(chip.FLASH).expect("it was flashed with a partition table");
+        let channel = Channel::durable(ID, CONFIG, memory, random, &mut store, RECORD.init([0; flash::RECORD]), None).await;
+        (channel.expect("the partition nvs holds a session or nothing: erase it"), store)
+    };
     let (client, line) = CHANNEL.init(channel).split();
     let server: SocketAddrV4 = SERVER.parse().expect("the build has checked it");
     let board = Board {
@@ -135,7 +154,10 @@ async fn main(spawner: Spawner) {
         hooks: Signs::new(Output::new(chip.GPIO8, Level::High, OutputConfig::default()), chip.TIMG1),
     };
     spawner.spawn(network(runner).expect("it is spawned once"));
+    #[cfg(not(feature = "durable"))]
     spawner.spawn(keep_up(client, board).expect("it is spawned once"));
+    #[cfg(feature = "durable")]
+    spawner.spawn(keep_up(client, board, store).expect("it is spawned once"));
     spawner.spawn(count(line).expect("it is spawned once"));
     spawner.spawn(answer(line).expect("it is spawned once"));
 }
