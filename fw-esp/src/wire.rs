@@ -204,10 +204,10 @@ impl<E: End, const IN: usize, const OUT: usize> Wire<E, IN, OUT> {
     /// Takes bytes from the wire. They never have to wait: of the session's, those without room are dropped, and it asks for them again.
     fn take(&mut self, mut bytes: &[u8], now: Instant) {
         while !bytes.is_empty() {
+            let room = self.room();
             let (count, piece) = self.splitter.take(bytes);
             match piece {
                 Piece::Session(session) if self.end.is_listening() => {
-                    let room = self.incoming.capacity() - self.incoming.len();
                     let (kept, dropped) = session.split_at(session.len().min(room));
                     self.incoming.extend(kept.iter().copied());
                     self.dropped = self.dropped.saturating_add(dropped.len() as u32);
@@ -218,6 +218,11 @@ impl<E: End, const IN: usize, const OUT: usize> Wire<E, IN, OUT> {
             bytes = bytes.get(count..).unwrap_or_default();
         }
         self.touch();
+    }
+
+    /// How many bytes of the session find room.
+    fn room(&self) -> usize {
+        self.incoming.capacity() - self.incoming.len()
     }
 
     /// Moves bytes of the session that arrived into `buffer`; returns how many.
@@ -280,7 +285,12 @@ pub(crate) async fn listen<E: End, const IN: usize, const OUT: usize>(
     let mut chunk = [0; CHUNK];
     let mut turns = TURNS;
     loop {
-        match reader.read(&mut chunk).await {
+        // Where there is no room, what comes is read all the same: there may be control lines in it.
+        let most = match wire.borrow().room() {
+            0 => CHUNK,
+            room => room.min(CHUNK),
+        };
+        match reader.read(chunk.get_mut(..most).unwrap_or_default()).await {
             Ok(0) => return WireEnded,
             Ok(count) => wire.borrow_mut().take(chunk.get(..count).unwrap_or_default(), clock.now()),
             Err(error) if has_ended(&error) => return WireEnded,
@@ -288,7 +298,8 @@ pub(crate) async fn listen<E: End, const IN: usize, const OUT: usize>(
             Err(_) => clock.wait_until(clock.now().plus(PAUSE_MS)).await,
         }
         turns -= 1;
-        if turns == 0 {
+        // Who is to take what has come, and can, does so before there is more.
+        if turns == 0 || wire.borrow().room() == 0 {
             turns = TURNS;
             yield_now().await;
         }

@@ -1,8 +1,9 @@
 //! Messages pass over a cable that does what it likes.
 
 use crate::cable::{Lane, Mishap};
-use crate::stage::{Scene, exchange, host, play};
+use crate::stage::{SETTINGS, Scene, exchange, host, play};
 use crate::world::Pace;
+use holdline_esp::{HostLink, Settings};
 
 #[test]
 fn messages_cross_a_clean_cable_that_splits_and_stalls_at_every_byte() {
@@ -77,4 +78,27 @@ fn a_receiver_that_fails_now_and_then_costs_time_and_no_message() {
         }
         assert_eq!(play.pulses(), []);
     });
+}
+
+#[test]
+fn a_burst_of_the_longest_messages_finds_room_on_a_cable_of_any_speed() {
+    for (pace, rate) in [(Pace::Whole, 0), (Pace::Bytes, 0), (Pace::Whole, 90), (Pace::Whole, 11)] {
+        let scene = Scene::new();
+        scene.cable.each(|lane| (lane.pace.set(pace), lane.rate.set(rate)));
+        let host = HostLink::new(Settings { report_s: 60, ..SETTINGS }).expect("they can be told");
+        play(&scene, &host, |play| {
+            play.up(10_000);
+            let (line, read, text) = (play.line, play.read, "x".repeat(250));
+            scene.send(&vec![text.clone(); 60]);
+            play.tasks.spawn(async move {
+                for _ in 0..60 {
+                    line.send(&text).await.expect("it can be sent");
+                }
+            });
+            play.until(60_000, |peer| peer.received.len() == 60 && read.borrow().len() == 60);
+            play.wait(61_000);
+            assert_eq!((play.host.relay().dropped, play.line.connects()), (0, 1));
+            assert_eq!(scene.log.reports.borrow()[0].dropped, 0);
+        });
+    }
 }
