@@ -44,6 +44,8 @@ pub struct Status {
     pub last_down: DownReason,
     /// What survives the server's loss of power, as it says; an original server keeps nothing.
     pub peer_keeps: Keeps,
+    /// Lines of the server whose check was missing or wrong; 0 without [`Config::check`](crate::Config::check). They were asked for again.
+    pub garbled: u32,
 }
 
 impl<'c, 'b> Handle<'c, 'b> {
@@ -210,11 +212,11 @@ impl<'c, 'b> Handle<'c, 'b> {
     pub fn status(&self) -> Status {
         let state = self.state.borrow();
         #[cfg(not(feature = "classic"))]
-        let peer_keeps = state.session.peer_keeps();
+        let (peer_keeps, garbled) = (state.session.peer_keeps(), state.session.garbled());
         #[cfg(feature = "classic")]
-        let peer_keeps = match &state.session {
-            holdline_proto::Session::Native(session) => session.peer_keeps(),
-            holdline_proto::Session::Classic(_) => Keeps::None,
+        let (peer_keeps, garbled) = match &state.session {
+            holdline_proto::Session::Native(session) => (session.peer_keeps(), session.garbled()),
+            holdline_proto::Session::Classic(_) => (Keeps::None, 0),
         };
         Status {
             up: state.session.is_up(),
@@ -223,6 +225,7 @@ impl<'c, 'b> Handle<'c, 'b> {
             unread: state.unread(),
             last_down: state.down.1,
             peer_keeps,
+            garbled,
         }
     }
 
