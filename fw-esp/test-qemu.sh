@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Boots the board of boards/qemu-virt in QEMU against the real server, through the live proxy, breaks everything that can be broken, and
-# checks that nothing is lost, repeated or out of order beyond what a lost memory costs.
+# checks that nothing is lost, repeated or out of order beyond what a lost memory costs: on the network with its session in memory, the
+# same in flash, and behind a relay at the other end of a bad serial wire. All three at once, as they wait more than they work.
 #
 #     fw-esp/test-qemu.sh            every fault once, a few minutes
 #     ROUNDS=5 fw-esp/test-qemu.sh   five times
+#     HOLDLINE_SEED=7 fw-esp/test-qemu.sh   other faults in another order, where they are drawn
 #
 # It needs QEMU and a compiler for riscv32imac. On Debian as root it installs both; elsewhere: qemu-system-riscv32 from your
 # packages, and `rustup target add riscv32imac-unknown-none-elf`.
@@ -20,20 +22,23 @@ main() {
         .ci/install-embedded "$target"
         find_cargo
     }
-    build durable --features durable
-    build volatile
+    build durable holdline-qemu-virt --features durable
+    build volatile holdline-qemu-virt
+    build host host
     cargo build --locked -p holdline-server -p holdline-sim
-    HOLDLINE_BOARD=$board/volatile HOLDLINE_DURABLE_BOARD=$board/durable \
+    cargo build --locked -p holdline-esp --features relay --example relay
+    HOLDLINE_BOARD=$board/volatile HOLDLINE_DURABLE_BOARD=$board/durable HOLDLINE_HOST_BOARD=$board/host \
+        HOLDLINE_RELAY=$built/debug/examples/relay \
         HOLDLINE_SERVER=$built/debug/holdline-server HOLDLINE_SIM=$built/debug/holdline-sim \
-        cargo test --locked -p holdline-esp --test qemu -- --ignored --nocapture --test-threads 1
+        cargo test --locked -p holdline-esp --test qemu -- --ignored --nocapture --test-threads 3
 }
 
-# Builds the board's program under this name.
+# Builds, under this name, a program of the board.
 build() {
-    local name=$1
-    shift
-    (cd fw-esp/boards/qemu-virt && $bare build --locked --release --target "$target" --target-dir "$board" "$@")
-    cp "$board/$target/release/holdline-qemu-virt" "$board/$name"
+    local name=$1 program=$2
+    shift 2
+    (cd fw-esp/boards/qemu-virt && $bare build --locked --release --target "$target" --target-dir "$board" --bin "$program" "$@")
+    cp "$board/$target/release/$program" "$board/$name"
 }
 
 # Sets `bare`: the cargo that builds for the board.

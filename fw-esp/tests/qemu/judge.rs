@@ -11,7 +11,7 @@ const ON_ITS_WAY: u64 = 64;
 #[derive(Default)]
 pub(crate) struct Judge {
     /// Whether the board keeps both directions over a reset.
-    is_durable: bool,
+    pub(crate) is_durable: bool,
     boot: Option<u64>,
     /// The number that comes next.
     next: u64,
@@ -132,10 +132,9 @@ impl Judge {
         *next += 1;
     }
 
-    /// What is to be said at the end.
+    /// What is to hold at the end besides.
     pub(crate) fn verdict(&self) {
         assert!(self.resets_seen >= 2, "the board was reset, and it showed");
-        println!("{self}: nothing lost, repeated or out of order beyond what a lost memory costs");
     }
 }
 

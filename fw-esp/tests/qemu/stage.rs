@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 /// All that runs; dropped, all of it ends.
 pub(crate) struct Stage {
     folder: PathBuf,
+    joined: Joined,
     server: Option<(Child, ChildStdin)>,
     server_port: u16,
     api_port: u16,
@@ -26,7 +27,7 @@ pub(crate) struct Stage {
 /// A text, and the life of the server that printed it.
 pub(crate) type Printed = (u64, String);
 
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -45,64 +46,39 @@ impl Drop for Stage {
     }
 }
 
-fn program(variable: &str) -> String {
+pub(crate) fn program(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} names no program: run fw-esp/test-qemu.sh"))
 }
 
+/// What joins the board to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// Its network card.
+    ByNetwork,
+    /// Its serial port, whose other end is the socket `uart` in the stage's folder: a wire that may damage lines, so the server has them
+    /// checked.
+    BySerial,
+}
+
 impl Stage {
-    /// All programs, with the board's that the variable names.
-    pub(crate) fn new(board: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("holdline-{board}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder for logs");
+    /// All programs, with the board's that the variable names. Each line of its log goes to `on_log` before anything else is done with it.
+    pub(crate) fn new(board: &str, joined: Joined, on_log: impl FnMut(&str) + Send + 'static) -> Self {
         let server_port = {
             let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
             probe.local_addr().expect("it is bound").port()
         };
-        let mut proxy = Command::new(program("HOLDLINE_SIM"))
-            .args(["proxy", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--upstream"])
-            .arg(format!("127.0.0.1:{server_port}"))
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.join("proxy.log")).expect("a log"))
-            .spawn()
-            .expect("the proxy starts");
-        let mut said = BufReader::new(proxy.stdout.take().expect("it is piped")).lines();
-        let mut port_after = |start: &str| -> u16 {
-            let line = said.next().expect("the proxy says where it listens").expect("text");
-            let port = line.strip_prefix(start).and_then(|rest| rest.split_whitespace().next()?.rsplit(':').next()?.parse().ok());
-            port.unwrap_or_else(|| panic!("the proxy says {line:?}, and not {start:?}"))
-        };
-        let (proxy_port, api_port) = (port_after("line: "), port_after("HTTP API: "));
-        std::thread::spawn(move || said.for_each(drop));
-
-        let socket = folder.join("qmp");
-        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket for QEMU's commands");
-        let flash = folder.join("flash");
-        // With a flash the machine starts there: `lui t0, 0x80000; jr t0` goes on where the kernel is.
-        let mut erased = vec![0xff; 32 << 20];
-        erased[..8].copy_from_slice(&[0xb7, 0x02, 0x00, 0x80, 0x67, 0x80, 0x02, 0x00]);
-        std::fs::write(&flash, erased).expect("room for 32 MiB of flash");
-        let machine = Command::new("qemu-system-riscv32")
-            .args(["-machine", "virt", "-bios", "none", "-m", "16M", "-nographic", "-monitor", "none", "-serial", "stdio"])
-            .args(["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-net-device,netdev=n0"])
-            .args(["-netdev", "user,id=n0"])
-            .args(["-drive", &format!("if=pflash,unit=0,format=raw,file={}", flash.display())])
-            .args(["-device", &format!("loader,addr=0x80100000,data-len=4,data={proxy_port}")])
-            .args(["-qmp", &format!("unix:{},server=off", socket.display())])
-            .args(["-kernel", &program(board)])
-            .stdin(Stdio::null())
-            .stdout(File::create(folder.join("board.log")).expect("a log"))
-            .stderr(File::create(folder.join("qemu.log")).expect("a log"))
-            .spawn()
-            .expect("qemu-system-riscv32 starts: on Debian it is in qemu-system-misc");
-        let (qmp, _) = listener.accept().expect("QEMU connects");
+        let folder = folder(board);
+        let (proxy, proxy_port, api_port) = start_proxy(&folder, server_port);
+        let (machine, qmp) = start_machine(&folder, board, joined, proxy_port, on_log);
         let mut stage = Self {
             folder,
+            joined,
             server: None,
             server_port,
             api_port,
-            _proxy: Running(proxy),
-            _machine: Running(machine),
-            qmp: BufReader::new(qmp),
+            _proxy: proxy,
+            _machine: machine,
+            qmp,
             lines: channel(),
             life: 0,
         };
@@ -119,8 +95,14 @@ impl Stage {
 
     fn spawn_server(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.join("server.log")).expect("a log");
+        let address = format!("127.0.0.1:{}", self.server_port);
+        let listen = match self.joined {
+            Joined::ByNetwork => vec!["--listen", &address],
+            Joined::BySerial => vec!["--listen", "127.0.0.1:0", "--listen-checked", &address],
+        };
         let mut child = Command::new(program("HOLDLINE_SERVER"))
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.server_port)])
+            .arg("serve")
+            .args(listen)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -144,8 +126,7 @@ impl Stage {
     /// Ends the server by a signal, and waits for its end.
     pub(crate) fn stop_server(&mut self, signal: &str) {
         let (mut child, stdin) = self.server.take().expect("it runs");
-        let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
-        assert!(kill.is_ok_and(|status| status.success()), "the server was running");
+        self::signal(&child, signal);
         child.wait().expect("it ends");
         drop(stdin);
     }
@@ -198,6 +179,90 @@ impl Stage {
             let from = log.len().saturating_sub(1_500);
             format!("--- {name}\n{}\n", log.get(from..).unwrap_or(&log))
         };
-        ["board.log", "qemu.log", "server.log", "proxy.log"].map(end).concat()
+        ["board.log", "qemu.log", "relay.log", "server.log", "proxy.log"].map(end).concat()
     }
+}
+
+/// Sends a signal to a program that runs.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()), "it was running");
+}
+
+/// Where the stage of this board keeps its sockets and logs, which goes with it.
+pub(crate) fn folder(board: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("holdline-{board}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for logs");
+    folder
+}
+
+/// The proxy to this port; where it listens, and for requests.
+fn start_proxy(folder: &Path, server_port: u16) -> (Running, u16, u16) {
+    let mut proxy = Command::new(program("HOLDLINE_SIM"))
+        .args(["proxy", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--upstream"])
+        .arg(format!("127.0.0.1:{server_port}"))
+        .stdout(Stdio::piped())
+        .stderr(File::create(folder.join("proxy.log")).expect("a log"))
+        .spawn()
+        .expect("the proxy starts");
+    let mut said = BufReader::new(proxy.stdout.take().expect("it is piped")).lines();
+    let mut port_after = |start: &str| -> u16 {
+        let line = said.next().expect("the proxy says where it listens").expect("text");
+        let port = line.strip_prefix(start).and_then(|rest| rest.split_whitespace().next()?.rsplit(':').next()?.parse().ok());
+        port.unwrap_or_else(|| panic!("the proxy says {line:?}, and not {start:?}"))
+    };
+    let (proxy_port, api_port) = (port_after("line: "), port_after("HTTP API: "));
+    std::thread::spawn(move || said.for_each(drop));
+    (Running(proxy), proxy_port, api_port)
+}
+
+/// The emulator, with the port of its server, and the socket of its commands.
+fn start_machine(
+    folder: &Path,
+    board: &str,
+    joined: Joined,
+    port: u16,
+    mut on_log: impl FnMut(&str) + Send + 'static,
+) -> (Running, BufReader<UnixStream>) {
+    let socket = folder.join("qmp");
+    let listener = UnixListener::bind(&socket).expect("a socket for QEMU's commands");
+    let flash = folder.join("flash");
+    // With a flash the machine starts there: `lui t0, 0x80000; jr t0` goes on where the kernel is.
+    let mut erased = vec![0xff; 32 << 20];
+    erased[..8].copy_from_slice(&[0xb7, 0x02, 0x00, 0x80, 0x67, 0x80, 0x02, 0x00]);
+    std::fs::write(&flash, erased).expect("room for 32 MiB of flash");
+    let mut command = Command::new("qemu-system-riscv32");
+    command.args(["-machine", "virt", "-bios", "none", "-m", "16M", "-nographic", "-monitor", "none"]);
+    match joined {
+        Joined::ByNetwork => command
+            .args(["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-net-device,netdev=n0"])
+            .args(["-netdev", "user,id=n0", "-serial", "none"]),
+        Joined::BySerial => command.args([
+            "-chardev",
+            &format!("socket,id=wire,path={}", folder.join("uart").display()),
+            "-serial",
+            "chardev:wire",
+        ]),
+    };
+    let mut machine = command
+        .args(["-chardev", "stdio,id=log,signal=off", "-semihosting-config", "enable=on,target=native,chardev=log"])
+        .args(["-drive", &format!("if=pflash,unit=0,format=raw,file={}", flash.display())])
+        .args(["-device", &format!("loader,addr=0x80100000,data-len=4,data={port}")])
+        .args(["-qmp", &format!("unix:{},server=off", socket.display())])
+        .args(["-kernel", &program(board)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(folder.join("qemu.log")).expect("a log"))
+        .spawn()
+        .expect("qemu-system-riscv32 starts: on Debian it is in qemu-system-misc");
+    let said = BufReader::new(machine.stdout.take().expect("it is piped"));
+    let mut log = File::create(folder.join("board.log")).expect("a log");
+    std::thread::spawn(move || {
+        for line in said.lines().map_while(Result::ok) {
+            on_log(&line);
+            let _ = writeln!(log, "{line}");
+        }
+    });
+    let (qmp, _) = listener.accept().expect("QEMU connects");
+    (Running(machine), BufReader::new(qmp))
 }

@@ -1,5 +1,7 @@
-//! The machine `virt`: its serial port, clock, interrupts, and the numbers that whoever starts it leaves in memory.
+//! The machine `virt`: its clock, interrupts, and the numbers that whoever starts it leaves in memory.
 
+use crate::log::Log;
+use crate::{ethernet, uart};
 use core::cell::RefCell;
 use core::fmt::Write;
 use core::task::Waker;
@@ -7,24 +9,7 @@ use critical_section::{CriticalSection, Mutex};
 use embassy_time_driver::Driver;
 use embassy_time_queue_utils::Queue;
 
-/// The serial port, a 16550: the log.
-pub struct Uart;
-
-impl Write for Uart {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        const BASE: *mut u8 = 0x1000_0000 as *mut u8;
-        for byte in text.bytes() {
-            // SAFETY: the port's registers are there on this machine; bit 5 of the line status says that it takes a byte.
-            unsafe {
-                while BASE.add(5).read_volatile() & 0x20 == 0 {}
-                BASE.write_volatile(byte);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The port of the server on the host: the word behind this program's memory, where QEMU is told to write it
+/// The port of the server on the machine that runs QEMU: the word behind this program's memory, where QEMU is told to write it
 /// (`-device loader,addr=0x80100000,data-len=4,data=PORT`).
 pub fn server_port() -> u16 {
     // SAFETY: the machine has more memory than memory.x takes of it.
@@ -55,7 +40,7 @@ fn exit(status: u16) -> ! {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let _ = writeln!(Uart, "{info}");
+    let _ = writeln!(Log, "{info}");
     exit(101)
 }
 
@@ -139,8 +124,10 @@ fn on_external() {
     let claim = (PLIC + 0x20_0004) as *mut u32;
     // SAFETY: as above; what was claimed is completed.
     let number = unsafe { claim.read_volatile() };
-    if (1..=8).contains(&number) {
-        crate::ethernet::on_interrupt(number as usize - 1);
+    match number as usize {
+        slot @ 1..=8 => ethernet::on_interrupt(slot - 1),
+        uart::INTERRUPT => uart::on_interrupt(),
+        _ => {}
     }
     unsafe { claim.write_volatile(number) };
 }
