@@ -8,6 +8,7 @@ mod chip;
 mod dropping;
 mod outages;
 mod passing;
+mod speed;
 mod stage;
 mod stories;
 mod telling;
