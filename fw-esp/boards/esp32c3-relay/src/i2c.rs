@@ -74,7 +74,8 @@ async fn answer(_driver: I2cSlave<'static, Blocking>, target: &'static DdcTarget
             target.handle_read(count - waiting_in_fifo());
         }
         heard.fetch().await;
-        if is_over {
+        // If the bus is busy again, the last bytes may be the first of another write. It will be over too, or a read will begin.
+        if is_over && !I2C0::regs().sr().read().bus_busy().bit_is_set() {
             heard.end();
         }
         if is_held {
