@@ -6,6 +6,8 @@ pub mod ethernet;
 #[cfg(feature = "durable")]
 pub mod flash;
 pub mod log;
+#[cfg(feature = "nal")]
+pub mod nal;
 pub mod pin;
 pub mod speech;
 pub mod tcp;

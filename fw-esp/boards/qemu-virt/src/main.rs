@@ -12,6 +12,10 @@ use holdline_qemu_virt::board::{self, random, uptime_ms};
 #[cfg(feature = "durable")]
 use holdline_qemu_virt::flash::Flash;
 use holdline_qemu_virt::log::Log;
+#[cfg(feature = "nal")]
+use holdline_qemu_virt::nal::{self, Tcp};
+#[cfg(not(feature = "nal"))]
+use holdline_qemu_virt::tcp::Tcp;
 use holdline_qemu_virt::{ethernet, speech, tcp};
 use static_cell::StaticCell;
 
@@ -26,12 +30,16 @@ async fn network(mut runner: Runner<'static, ethernet::Ethernet>) -> ! {
 }
 
 /// All that the client needs of this machine.
-type Machine = Board<tcp::Dhcp, tcp::Tcp, EmbassyClock, fn() -> u64, Log>;
+type Machine = Board<tcp::Dhcp, Tcp, EmbassyClock, fn() -> u64, Log>;
 
 fn machine(stack: Stack<'static>) -> Machine {
     // The machine that runs QEMU, as this one sees it.
     let server = (Ipv4Address::new(10, 0, 2, 2), board::server_port());
-    Board { network: tcp::Dhcp(stack), connector: tcp::Tcp::new(stack, server), clock: EmbassyClock, random, hooks: Log }
+    #[cfg(feature = "nal")]
+    let connector = nal::connector(stack, server);
+    #[cfg(not(feature = "nal"))]
+    let connector = Tcp::new(stack, server);
+    Board { network: tcp::Dhcp(stack), connector, clock: EmbassyClock, random, hooks: Log }
 }
 
 #[cfg(not(feature = "durable"))]
