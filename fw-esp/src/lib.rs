@@ -88,10 +88,10 @@
 //! # Features
 //!
 //! All are off by default. `classic`: `Channel::classic`, to talk to an original micropython-iot server, and `Channel::with_fallback`,
-//! to talk to ours or, if that is what answers, to an original. `durable`:
-//! `Channel::durable` keeps outbox and cursors in a `Store`; `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as
-//! above. `i2c`: `DdcMaster` and `DdcTarget`, streams of bytes over I2C. `defmt`: logs links, losses and acknowledgements, and
-//! `defmt::Format` on public types.
+//! to talk to ours or, if that is what answers, to an original. `durable`: `Channel::durable` keeps outbox and cursors in a `Store`;
+//! `flash`: `FlashStore`, in NOR flash. `embassy-time`, `nal`: adapters as above. `relay`: `HostLink`, the client of a microcontroller
+//! without a network, and `Relay`, its way to the server at the other end of a serial wire (`docs/relay.md`). `i2c`: `DdcMaster` and
+//! `DdcTarget`, streams of bytes over I2C. `defmt`: logs links, losses and acknowledgements, and `defmt::Format` on public types.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -99,7 +99,6 @@
 mod channel;
 mod client;
 #[cfg(feature = "relay")]
-#[allow(dead_code, reason = "both ends are being built on it")]
 mod control;
 #[cfg(feature = "i2c")]
 mod ddc;
@@ -120,7 +119,6 @@ mod relay;
 mod store;
 mod transport;
 #[cfg(feature = "relay")]
-#[allow(dead_code, reason = "both ends are being built on it")]
 mod wire;
 
 pub use channel::{Buffers, Channel};

@@ -2,6 +2,7 @@
 #![cfg(feature = "relay")]
 
 mod carrying;
+mod chance;
 mod page;
 mod rules;
 mod stage;
