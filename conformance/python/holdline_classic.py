@@ -221,9 +221,7 @@ class ClassicLink(Link):
             line = self._next_message()
             if line is not None:
                 return line
-        if self.keepalive_due:
-            return ""
-        return None
+        return "" if self.keepalive_due else None
 
     def _next_message(self):
         s, t = self.session, now()

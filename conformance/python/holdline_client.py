@@ -106,11 +106,9 @@ def to_number(text, below=1 << 64):
     """The number that `text` writes by the grammar (no sign, no leading zero), or None."""
     if not text or len(text) > 20 or (text[0] == "0" and text != "0"):
         return None
-    for c in text:
-        if not "0" <= c <= "9":
-            return None
-    n = int(text)
-    return n if n < below else None
+    if not all("0" <= c <= "9" for c in text) or int(text) >= below:
+        return None
+    return int(text)
 
 
 def in_range(name, value, low, high):
@@ -584,6 +582,7 @@ class Link:
         self.skipping = False
         self.reads, self.unsent_from, self.unsent_size = 0, None, 0
         self.reason, self.bye, self.says_bye, self.retry = None, None, False, 0
+        self.wake, self.room = asyncio.Event(), asyncio.Event()  # look at the timers; look at what is to be sent
         self.restart()
 
     def restart(self):
@@ -599,7 +598,6 @@ class Link:
         transport = getattr(self.writer, "transport", None)
         if transport:
             transport.set_write_buffer_limits(0)  # drain() then returns when the kernel has taken everything
-        self.wake, self.room = asyncio.Event(), asyncio.Event()
         reading, writing = asyncio.create_task(self._read()), asyncio.create_task(self._write())
         try:
             await self._watch()
@@ -667,14 +665,12 @@ class Link:
 
     def output(self):
         """There is something to send."""
-        if hasattr(self, "room"):
-            self.room.set()
+        self.room.set()
 
     def wake_up(self):
         """Something has happened: timers and output are looked at again."""
-        if hasattr(self, "wake"):
-            self.wake.set()
-            self.room.set()
+        self.wake.set()
+        self.room.set()
 
     def on_accept(self, accepted):
         """The application has accepted: an ack is due if the cursor can have moved (HL-0082)."""
@@ -862,9 +858,7 @@ class Link:
                 return line
             if s.datagrams:
                 return "D " + s.datagrams.pop(0)
-        if self.keepalive_due:
-            return ""
-        return None
+        return "" if self.keepalive_due else None
 
     def _ack(self):
         self.ack_due = False

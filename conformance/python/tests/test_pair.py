@@ -357,16 +357,16 @@ class Classic(Pair):
             self.wire.cut()
 
     async def test_what_waits_for_a_classic_client_is_kept_over_a_restart_of_the_server(self):
-        client, door = await self.go("classic-2020", 400, keeps="both", directory=self.directory)
+        client, door = await self.go("classic-2020", 20000, keeps="both", directory=self.directory)
         await soon(asyncio.gather(door.readline(), client.write("1")))
         await soon(client.close())
         door.send("a")
         door.send("b")
         port = self.server.address[1]
         await self.kill_server(self.server)
-        server = await self.serve(port, keeps="both", directory=self.directory, classic_timeout=400)
+        server = await self.serve(port, keeps="both", directory=self.directory, classic_timeout=20000)
         self.assertEqual([m.text for m in server.client("door-1").outbox], ["a", "b"])
-        client = self.connect(profile="classic-2020", timeout=400)
+        client = self.connect(profile="classic-2020", timeout=20000)
         self.assertEqual([await soon(client.readline()) for _ in range(2)], ["a", "b"])
         await until("all is acked", lambda: not server.client("door-1").outbox)
 
