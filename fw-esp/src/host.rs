@@ -127,8 +127,9 @@ pub struct RelayStatus {
 /// The relay copies bytes between the wire and a connection to the server. The session is the host's, from end to end with the server,
 /// with checks: neither the wire nor the relay is trusted with anything, and the relay may crash, hang and be reset at any time.
 ///
-/// The wire is a UART, or anything that carries bytes. Set the server to listen with checks, the channel too ([`Config::check`]), and
-/// connect the relay's reset to a pin of the host, so that it can be helped out of what it cannot get out of itself:
+/// The wire is a UART, an I2C bus (`DdcMaster`), or anything that carries bytes. Set the server to listen with checks, the channel too
+/// ([`Config::check`]), and connect the relay's reset to a pin of the host, so that it can be helped out of what it cannot get out of
+/// itself:
 ///
 /// - A relay that has been silent for [`silence_ms`](Self::silence_ms) has crashed. The link ends, and when the client wants
 ///   the network again, the relay is reset and given [`boot_ms`](Self::boot_ms) to start; then it is reset again. One that comes back
