@@ -119,7 +119,7 @@ impl Splitter {
     fn take<'p>(&'p mut self, input: &'p [u8]) -> (usize, Piece<'p>) {
         match input.first() {
             Some(&START) => {
-                self.damaged += u32::from(self.is_in_control);
+                self.damaged = self.damaged.saturating_add(self.is_in_control.into());
                 self.line.clear();
                 self.is_overlong = self.line.push(START).is_err();
                 self.is_in_control = true;
@@ -131,7 +131,7 @@ impl Splitter {
                 return match body.and_then(|body| core::str::from_utf8(body.get(1..)?).ok()) {
                     Some(text) => (1, Piece::Control(text)),
                     None => {
-                        self.damaged += 1;
+                        self.damaged = self.damaged.saturating_add(1);
                         (1, Piece::Nothing)
                     }
                 };
@@ -424,6 +424,15 @@ mod tests {
                 assert_eq!((heard, controls, damaged), (session.into(), std::vec!["want\tjoin=1\tlink=2".into()], 0));
             }
         }
+    }
+
+    #[test]
+    fn a_wire_that_says_nothing_but_starts_is_counted_to_the_end() {
+        let mut splitter = Splitter { damaged: u32::MAX - 2, ..Splitter::new() };
+        for byte in [START, START, START, START, b'\n'] {
+            splitter.take(&[byte]);
+        }
+        assert_eq!(splitter.damaged, u32::MAX);
     }
 
     #[test]
