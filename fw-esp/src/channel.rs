@@ -616,6 +616,12 @@ impl<'b> State<'b> {
         self.inbox.has_place() && (windowed || self.inbox.messages() < self.queue_max)
     }
 
+    /// Whether every line carries a check; those of a classic profile never do.
+    #[cfg(feature = "relay")]
+    pub(crate) fn is_checked(&self) -> bool {
+        self.is_native() && self.session.config().get().check
+    }
+
     fn is_native(&self) -> bool {
         #[cfg(feature = "classic")]
         return matches!(self.session, Session::Native(_));

@@ -53,10 +53,9 @@ impl<'c, 'b> Client<'c, 'b> {
         Self { state }
     }
 
-    /// Whether the lines of the channel carry checks.
     #[cfg(feature = "relay")]
-    pub(crate) fn is_checked(&self) -> bool {
-        self.state.borrow().session.config().get().check
+    pub(crate) fn state(&self) -> &'c RefCell<State<'b>> {
+        self.state
     }
 
     /// Joins the network, connects, carries the session, and begins again whenever the link is lost; until the application closes the

@@ -72,6 +72,14 @@
 //! - `hooks`, [`Hooks`]: what to do on connection, heartbeat, failure of the first attempts, and to feed the watchdog.
 //!   [`Heartbeat`] for a light alone, `()` for nothing.
 //!
+//! # A host without a network
+//!
+//! A microcontroller with a UART and no network has a relay at the other end of it, a chip with WiFi that copies bytes. The session
+//! stays with the microcontroller, so the relay may crash, hang and be reset. With the feature `relay`, `HostLink` stands where
+//! [`Client::run`] and [`Board`] stand above; it tells the relay what to join and where to connect, and resets it when it is silent.
+//! `Relay` is the other side. The channel carries checks ([`Config::check`]), and so does the server's listener.
+//! `docs/relay.md` has what passes between the two, for whoever writes one of them in another language.
+//!
 //! # What it promises
 //!
 //! Messages arrive once and in order, through outages, for as long as both programs run; what a loss of power can cost is told by

@@ -25,6 +25,8 @@ const LINE_MAX: usize = TEXT_MAX + 10;
 const CHUNK: usize = LINE_MAX + 1;
 /// How long a wire that fails is left alone, in milliseconds.
 const PAUSE_MS: u32 = 10;
+/// The longest wait that a clock is asked for, in milliseconds: one that counts microseconds does not overflow.
+pub(crate) const WAIT_MAX_MS: u32 = 3_600_000;
 /// How often an end reads before it lets others have their turn.
 const TURNS: u8 = 16;
 
@@ -343,7 +345,7 @@ pub(crate) async fn speak<E: End, const IN: usize, const OUT: usize>(
 /// Does what time brings; never ready.
 pub(crate) async fn keep_time<E: End, const IN: usize, const OUT: usize>(wire: &RefCell<Wire<E, IN, OUT>>, clock: &impl Clock) {
     loop {
-        let at = wire.borrow().end.deadline();
+        let at = wire.borrow().end.deadline().min(clock.now().plus(WAIT_MAX_MS));
         {
             let mut wait = core::pin::pin!(clock.wait_until(at));
             // What happens may bring an earlier deadline, never without this being polled.

@@ -341,3 +341,142 @@ impl End for HostEnd<'_> {
 fn after(number: u32) -> u32 {
     number.wrapping_add(1).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::string::String;
+
+    const SETTINGS: Settings<'_> = Settings { server: "server", port: 1, ssid: "attic", password: "", report_s: 0 };
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn hear(end: &mut HostEnd<'_>, state: State, now: Instant) {
+        let mut text = String::new();
+        state.write(&mut text).expect("there is room");
+        end.hear(&text, now);
+    }
+
+    /// A host that wants a connection, and what a relay says that is opening it.
+    fn opening() -> (HostEnd<'static>, State) {
+        let mut end = HostEnd::new(SETTINGS, Timing { silence_ms: 4_000, pulse_ms: 200, boot_ms: 8_000 });
+        end.begin(at(0), 7 << 32 | 3);
+        let state = State { boot: 1, config: Some(SETTINGS.digest()), ..State::default() };
+        hear(&mut end, state, at(10));
+        assert!(end.is_ready());
+        end.join();
+        assert_eq!(end.joined(), None);
+        let state = State { join: 4, wifi: Wifi::Up, ..state };
+        hear(&mut end, state, at(20));
+        assert!(end.is_up());
+        end.connect();
+        let state = State { link: 8, tcp: Tcp::Opening, ..state };
+        hear(&mut end, state, at(30));
+        assert_eq!((end.connected(), end.is_listening()), (None, false));
+        (end, state)
+    }
+
+    #[test]
+    fn a_connection_lasts_while_the_relay_says_that_it_has_this_one_open() {
+        let config = SETTINGS.digest();
+        let ends: [fn(&mut State); 6] = [
+            |state| state.boot += 1,
+            |state| state.config = None,
+            |state| state.config = state.config.map(|config| config ^ 1),
+            |state| state.link += 1,
+            |state| state.link = 0,
+            |state| state.tcp = Tcp::Closed,
+        ];
+        for change in ends {
+            let (mut end, state) = opening();
+            let open = State { tcp: Tcp::Open, ..state };
+            for ms in [40, 1_000, 4_999] {
+                hear(&mut end, open, at(ms));
+                assert_eq!((end.connected(), end.is_listening(), open.config), (Some(Ok(())), true, Some(config)));
+            }
+            let mut changed = open;
+            change(&mut changed);
+            hear(&mut end, changed, at(5_000));
+            assert!(matches!(end.connected(), Some(Err(_))) && !end.is_listening(), "{changed:?}");
+            // It never opens again.
+            hear(&mut end, open, at(5_001));
+            assert!(!end.is_listening(), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn why_a_connection_did_not_open_is_what_the_relay_says_of_this_one() {
+        for (tcp, failure) in [
+            (Tcp::Refused, Some(ConnectFailure::Refused)),
+            (Tcp::Closed, Some(ConnectFailure::Refused)),
+            (Tcp::TimedOut, Some(ConnectFailure::TimedOut)),
+            (Tcp::Unreachable, Some(ConnectFailure::Unreachable)),
+            (Tcp::None, None),
+        ] {
+            let (mut end, state) = opening();
+            hear(&mut end, State { link: 7, tcp, ..state }, at(40));
+            assert_eq!(end.connected(), None, "that was of another connection");
+            hear(&mut end, State { tcp, ..state }, at(50));
+            assert_eq!(end.connected(), failure.map(Err), "{tcp:?}");
+        }
+    }
+
+    #[test]
+    fn a_relay_in_reset_is_not_listened_to() {
+        let (mut end, state) = opening();
+        end.reboot();
+        assert_eq!((end.reset_at(), end.connected()), (at(0), Some(Err(ConnectFailure::Unreachable))));
+        end.hold_in_reset(true);
+        hear(&mut end, State { tcp: Tcp::Open, ..state }, at(40));
+        assert_eq!(end.relay(), None);
+        end.hold_in_reset(false);
+        end.has_been_reset(at(240));
+        end.is_needed = true;
+        assert_eq!(end.reset_at(), at(8_240));
+        hear(&mut end, State { boot: 2, ..State::default() }, at(1_000));
+        assert_eq!((end.reset_at(), end.boots, end.pulses), (NEVER, 2, 1));
+    }
+
+    #[test]
+    fn what_the_relay_does_not_follow_is_said_again_and_the_next_deadline_is_later_than_now() {
+        let mut end = HostEnd::new(SETTINGS, Timing { silence_ms: 4_000, pulse_ms: 200, boot_ms: 8_000 });
+        end.begin(at(0), u64::MAX);
+        let mut said = std::vec::Vec::new();
+        let mut now = 0;
+        while now < 6_000 {
+            if now == 2_000 {
+                hear(&mut end, State { boot: 1, ..State::default() }, at(now));
+            }
+            if now == 3_000 {
+                hear(&mut end, State { boot: 1, config: Some(SETTINGS.digest()), ..State::default() }, at(now));
+                // The last number of all comes before the first: 0 is none.
+                end.join();
+            }
+            if end.deadline() <= at(now) {
+                end.tick(at(now));
+                assert!(end.deadline() > at(now), "at {now} ms");
+            }
+            let mut buffer = [0; 300];
+            loop {
+                let mut line = ControlLine::new(&mut buffer);
+                if !end.say(at(now), &mut line) {
+                    break;
+                }
+                let len = line.end();
+                said.push((now, String::from_utf8_lossy(&buffer[1..len]).into_owned()));
+            }
+            now += 100;
+        }
+        let times = |what: &str| -> std::vec::Vec<u64> {
+            said.iter().filter(|(_, text)| text.starts_with(what)).map(|&(at, _)| at).collect()
+        };
+        assert_eq!(times("config\t"), [2_000, 2_500]);
+        assert_eq!(times("want\tjoin=0\t"), [0, 1_000, 2_000]);
+        let joins = times("want\tjoin=1\t");
+        assert_eq!(joins, (0..).map(|again| 3_000 + 200 * again).take_while(|&at| at < 6_000).collect::<std::vec::Vec<_>>());
+    }
+}

@@ -53,6 +53,8 @@ pub struct Lane {
     both_cut_until: Rc<Cell<u64>>,
     /// The reads fail, as often as this.
     pub errors: Cell<u32>,
+    /// There is nothing at the other end any more.
+    pub ended: Cell<bool>,
 }
 
 impl Lane {
@@ -72,6 +74,7 @@ impl Lane {
             cut_until: Cell::new(0),
             both_cut_until: Rc::clone(both_cut_until),
             errors: Cell::new(0),
+            ended: Cell::new(false),
         })
     }
 
@@ -154,7 +157,7 @@ impl Read for Rx {
         poll_fn(|cx| {
             let mut bytes = lane.bytes.borrow_mut();
             let count = bytes.len().min(lane.most(buffer.len()));
-            if count == 0 {
+            if count == 0 && !lane.ended.get() {
                 *lane.reader.borrow_mut() = Some(cx.waker().clone());
                 return Poll::Pending;
             }

@@ -6,6 +6,8 @@
 mod cable;
 mod chip;
 mod dropping;
+#[cfg(feature = "durable")]
+mod durable;
 mod outages;
 mod passing;
 mod speed;

@@ -125,6 +125,19 @@ fn a_channel_without_checks_is_refused() {
     let scene = Scene::new();
     let mut buffers = Buffers::<1024, 256, 400, 4>::new();
     let mut channel = Channel::new("pump-1", CONFIG.check(false), &mut buffers, scene.random()).expect("valid");
+    refuses(&scene, &mut channel);
+}
+
+#[cfg(feature = "classic")]
+#[test]
+fn a_classic_channel_is_refused_whatever_it_says_of_checks() {
+    let scene = Scene::new();
+    let mut buffers = Buffers::<1024, 256, 400, 4>::new();
+    let mut channel = Channel::classic("pump-1", holdline_esp::Flavour::V2020, CONFIG, &mut buffers).expect("valid");
+    refuses(&scene, &mut channel);
+}
+
+fn refuses(scene: &Scene, channel: &mut Channel<'_>) {
     let (mut client, _) = channel.split();
     let (host, mut wiring, refused) = (host(), scene.wiring(), Cell::new(false));
     let mut tasks = Tasks::new(&scene.time);
@@ -136,6 +149,20 @@ fn a_channel_without_checks_is_refused() {
     });
     tasks.run(&scene.peer, 0, |_| refused.get());
     assert_eq!(scene.cable.to_relay.said.get(), 0);
+}
+
+/// A socket as the wire may end, and so is what was open over it.
+#[test]
+fn a_wire_that_has_ended_ends_the_host() {
+    let scene = Scene::new();
+    play(&scene, &host(), |play| {
+        play.up(5_000);
+        scene.cable.to_host.ended.set(true);
+        let ended = play.ended;
+        play.tasks.run(&scene.peer, 1_000, |_| ended.get().is_some());
+        assert_eq!(ended.get(), Some(Err(HostError::WireEnded)));
+        assert!(!play.line.status().up);
+    });
 }
 
 #[test]
