@@ -387,3 +387,37 @@ fn what_the_relay_reads_and_writes_on_the_wire_is_never_given_up_half_way() {
     stage.pass(0);
     assert_eq!(stage.ended.get(), Some(WireEnded));
 }
+
+#[test]
+fn a_relay_that_is_dropped_and_called_again_begins_anew() {
+    let stage = Stage::connected();
+    let (connection, wire) = (stage.lab.connection(), Rc::clone(&stage.host.borrow().from_relay));
+    // It has something of everything: bytes that wait in both directions, half a control line.
+    stage.host.borrow_mut().reads = false;
+    wire.room.set(0);
+    connection.up.room.set(0);
+    connection.down.put(&[b'x'; 500]);
+    stage.host.borrow().to_relay.put(&[b'y'; 200]);
+    stage.host.borrow().to_relay.put(b"\xfewant\tjo");
+    stage.pass(100);
+    stage.lab.is_dropped.set(true);
+    stage.pass(200);
+    assert!(connection.gone.get());
+    stage.host.borrow_mut().reads = true;
+    wire.room.set(usize::MAX);
+    wire.wake();
+    stage.host.borrow().to_relay.put(b"in=1\tlink=0*00000000\n");
+    stage.pass(100);
+    let heard = stage.news();
+    let who = "relay\tboot=0000b007\tconfig=none\tjoin=0\twifi=off\tlink=0\ttcp=none";
+    assert!(heard.iter().all(|heard| *heard == Heard::Line(who.into())) && !heard.is_empty(), "{heard:?}");
+    stage.says(CONFIG);
+    stage.says("want\tjoin=1\tlink=0");
+    stage.until(|host| host.last("wifi") == "up");
+    stage.says("want\tjoin=1\tlink=5");
+    stage.until(|host| host.last("tcp") == "open");
+    stage.host.borrow().to_relay.put(b"afresh");
+    stage.pass(0);
+    assert_eq!(stage.lab.connection().up.take(usize::MAX), b"afresh");
+    assert_eq!(stage.dropped(), 0);
+}

@@ -8,7 +8,8 @@ use holdline_esp::{Settings, Stream, WireEnded};
 use holdline_proto::crc32;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -189,6 +190,8 @@ pub struct Lab {
     /// What the next attempts to connect come to, before they succeed; `None`: nothing, for ever.
     pub connects: RefCell<VecDeque<Option<ConnectFailure>>>,
     pub is_up: Cell<bool>,
+    /// The relay is dropped, and called again.
+    pub is_dropped: Cell<bool>,
     /// How long it takes to join, and to connect, in milliseconds.
     pub delay_ms: Cell<u64>,
     pub leave_hangs: Cell<bool>,
@@ -447,7 +450,17 @@ impl Stage {
         let told = Rc::clone(&ended);
         tasks.spawn(async move {
             let mut relay = Relay::<256, 64>::new();
-            told.set(Some(relay.run(&mut board).await));
+            let lab = Rc::clone(&board.network.0);
+            loop {
+                let mut running = pin!(relay.run(&mut board));
+                let ended = poll_fn(|cx| match lab.is_dropped.take() {
+                    true => Poll::Ready(None),
+                    false => running.as_mut().poll(cx).map(Some),
+                });
+                if let Some(ended) = ended.await {
+                    return told.set(Some(ended));
+                }
+            }
         });
         let host = RefCell::new(Host { to_relay, from_relay, reads: true, line: None, heard: Vec::new() });
         Self { time, lab, host, ended, tasks: RefCell::new(tasks) }
