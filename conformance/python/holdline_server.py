@@ -55,7 +55,7 @@ class Peer(Session):
             return 0
         self.takeovers = [until for until in self.takeovers if until > now()]
         if len(self.takeovers) >= 3:
-            return 10 * self.link.timeout
+            return 2 * self.link.timeout
         self.takeovers.append(now() + 10 * self.link.timeout)
         return 0
 

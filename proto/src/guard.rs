@@ -27,12 +27,12 @@ impl TakeoverGuard {
     /// # Errors
     /// How long the newcomer has to stay away, in milliseconds: it is refused with `duplicate-client`.
     pub fn admit(&mut self, now: Instant, boot: Option<u64>, live: bool, timeout_ms: u32) -> Result<(), u32> {
-        let span = timeout_ms.saturating_mul(10);
         if live && boot.is_none_or(|boot| boot != self.boot) {
             // HL-0123, HL-0124
             let [oldest, ..] = self.recent;
-            if oldest.is_some_and(|oldest| now.since(oldest) < span.into()) {
-                return Err(span);
+            if oldest.is_some_and(|oldest| now.since(oldest) < u64::from(timeout_ms) * 10) {
+                // By then the link of a device that was reset has been found dead, and is nobody to take over from.
+                return Err(timeout_ms.saturating_mul(2));
             }
             self.recent.rotate_left(1);
             self.recent[TAKEOVERS_MAX - 1] = Some(now);
@@ -57,7 +57,7 @@ mod tests {
         for (turn, boot) in [2, 1, 2].into_iter().enumerate() {
             assert_eq!(guard.admit(at(turn as u64 * 5_000), Some(boot), true, 2_000), Ok(()));
         }
-        assert_eq!(guard.admit(at(19_999), Some(1), true, 2_000), Err(20_000));
+        assert_eq!(guard.admit(at(19_999), Some(1), true, 2_000), Err(4_000));
         assert_eq!(guard.admit(at(20_000), Some(1), true, 2_000), Ok(()));
     }
 

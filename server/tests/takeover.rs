@@ -143,7 +143,7 @@ async fn the_fourth_takeover_by_another_boot_within_ten_timeouts_is_refused_and_
     }
     let mut fifth = wire(&server);
     fifth.says(&hello("dev", "boot=5")).await;
-    assert_eq!(soon(fifth.hears_all()).await, ["HOLD/1 no code=duplicate-client retry=20000"]);
+    assert_eq!(soon(fifth.hears_all()).await, ["HOLD/1 no code=duplicate-client retry=4000"]);
     let told = report(&mut reports, |what| *what == What::Duplicate).await;
     assert_eq!(&*told.client, "dev");
     // The one that is there stays, and may come back as often as it likes.

@@ -68,7 +68,7 @@ fn the_board_loses_nothing_whatever_breaks() {
         trial.until_it_flows("the board was reset in an outage");
         trial.restart_server("TERM");
         trial.until_it_flows("the server was stopped in good order");
-        // The server takes the fourth within ten timeouts for another board, and lets it in after ten (HL-0123).
+        // The server takes the fourth within ten timeouts for another board, and lets it in after two more (HL-0123).
         for _ in 0..4 {
             trial.reset_board();
             trial.until_it_flows("the board was reset again");

@@ -26,6 +26,8 @@ impl Connector for Tcp {
 
     async fn connect(&mut self) -> Result<Connection<'_>, ConnectFailure> {
         let mut socket = TcpSocket::new(self.stack, &mut self.receive, &mut self.transmit);
+        // A line waits for nobody's acknowledgement of the line before.
+        socket.set_nagle_enabled(false);
         match socket.connect(self.server).await {
             Ok(()) => Ok(Connection(socket)),
             Err(ConnectError::ConnectionReset) => Err(ConnectFailure::Refused),
