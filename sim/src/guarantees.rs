@@ -76,6 +76,52 @@ how = ["killed", "graceful", "host-lost"]
 memory = "MEMORY"
 "#;
 
+/// A serial line, besides.
+const NOISE: &str = r#"
+[[random]]
+count = [1, 3]
+at_ms = [100, 20000]
+for_ms = [1000, 9000]
+do = "noise"
+flip_per_million = [100, 5000]
+drop_per_million = [0, 2000]
+"#;
+
+/// What goes wrong besides outages of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Besides {
+    Nothing,
+    /// Both ends reboot, and remember this.
+    Reboots(&'static str),
+    /// Bytes are damaged, and lines carry checks or not.
+    Noise {
+        check: bool,
+    },
+}
+
+impl Besides {
+    fn story(self) -> Scenario {
+        let text = match self {
+            Self::Nothing => NETWORK.to_owned(),
+            Self::Reboots(memory) => format!("{NETWORK}{}", REBOOTS.replace("MEMORY", memory)),
+            Self::Noise { check } => format!("{}{NOISE}", NETWORK.replace("[fleet]", &format!("[fleet]\ncheck = {check}"))),
+        };
+        Scenario::parse(&text).unwrap_or_default()
+    }
+
+    /// Why there is nothing to be seen in a profile; `None` if there is.
+    fn missing(self, profile: Profile) -> Option<&'static str> {
+        match self {
+            _ if profile == Profile::Native => None,
+            // That row would be the one without memory.
+            Self::Reboots("everything" | "old-copy") => Some("keeps nothing"),
+            // And that the one without checks.
+            Self::Noise { check: true } => Some("has no checks"),
+            _ => None,
+        }
+    }
+}
+
 /// What happened to the messages of some runs in one circumstance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -95,33 +141,36 @@ impl Seen {
     }
 }
 
-/// Lost, repeated, reordered.
-type Fates = [Seen; 3];
+/// Lost, repeated, reordered, delivered with another text.
+type Fates = [Seen; 4];
 
 /// The rows and columns of the table, with their runs; the same on every machine.
 pub fn table() -> String {
     let circumstances = [
-        ("outages of any number and length, nobody reboots", None),
-        ("the same, and both ends reboot with everything they had committed", Some("everything")),
-        ("the same, and both ends reboot without memory", Some("nothing")),
-        ("the same, and both ends reboot with an older copy", Some("old-copy")),
+        ("outages of any number and length, nobody reboots", Besides::Nothing),
+        ("the same, and both ends reboot with everything they had committed", Besides::Reboots("everything")),
+        ("the same, and both ends reboot without memory", Besides::Reboots("nothing")),
+        ("the same, and both ends reboot with an older copy", Besides::Reboots("old-copy")),
+        ("outages, nobody reboots, and noise flips and drops bytes of checked lines", Besides::Noise { check: true }),
+        ("the same noise on lines without checks", Besides::Noise { check: false }),
     ];
     let mut out = format!("Seen in {RUNS} runs of each cell:\n\n| what happens | |");
     for profile in Profile::ALL {
         let _ = write!(out, " {} |", profile.name());
     }
     out.push_str("\n|---|---|---|---|---|\n");
-    for (what, memory) in circumstances {
-        let reboots = memory.map_or(String::new(), |memory| REBOOTS.replace("MEMORY", memory));
-        let story = Scenario::parse(&format!("{NETWORK}{reboots}")).unwrap_or_default();
-        // A classic endpoint keeps nothing: that row would be the one without memory.
-        let keeps = |profile| profile == Profile::Native || !matches!(memory, Some("everything" | "old-copy"));
-        let columns = Profile::ALL.map(|profile| keeps(profile).then(|| fates(&story, profile)));
-        let explained = ["only messages not yet acked", "only messages not yet acked", "only what an older outbox brought back"];
-        for (row, (title, explained)) in ["lost", "repeated", "reordered"].into_iter().zip(explained).enumerate() {
-            let _ = write!(out, "| {} | {title} |", if row == 0 { what } else { "" });
+    for (what, besides) in circumstances {
+        let story = besides.story();
+        let columns = Profile::ALL.map(|profile| besides.missing(profile).ok_or_else(|| fates(&story, profile)));
+        let titles = ["lost", "repeated", "reordered", "damaged"];
+        let excuses =
+            ["only messages not yet acked", "only messages not yet acked", "only what an older outbox brought back", "never"];
+        // Where there is no noise nothing can be damaged.
+        let rows = if matches!(besides, Besides::Noise { .. }) { 4 } else { 3 };
+        for row in 0..rows {
+            let _ = write!(out, "| {} | {} |", if row == 0 { what } else { "" }, titles[row]);
             for column in &columns {
-                let _ = write!(out, " {} |", column.map_or("keeps nothing", |fates| fates[row].cell(explained)));
+                let _ = write!(out, " {} |", column.unwrap_or_else(|fates| fates[row].cell(excuses[row])));
             }
             out.push('\n');
         }
@@ -157,6 +206,7 @@ fn note(seen: &mut Fates, fleet: &Fleet) {
                 (account.lost > 0, any(&["was lost", "never accepted"])),
                 (account.repeated > 0, any(&["twice"])),
                 (account.reordered > 0, any(&["out of order", "after a later one"])),
+                (account.damaged > 0, account.damaged > 0),
             ];
             for (seen, (happened, unexplained)) in seen.iter_mut().zip(found) {
                 seen.happened |= happened;

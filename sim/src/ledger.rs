@@ -27,6 +27,9 @@ pub struct Ledger {
     held: VecDeque<Held>,
     /// Two senders or two receivers share the name: nobody can say which of them got what.
     contested: bool,
+    noise: Noise,
+    /// Noise is not found out, because lines carry no checks.
+    unguarded: bool,
     /// Whether the sender has queued nothing since it began without memory.
     begins: bool,
     /// The first message of each life of the sender: a classic wire gives it the id 0.
@@ -34,6 +37,18 @@ pub struct Ledger {
     pub(crate) reports: Reports,
     violations: Vec<String>,
     holes: Vec<String>,
+}
+
+/// What a serial line does to the bytes of a direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Noise {
+    /// Nothing.
+    #[default]
+    None,
+    /// It damages them.
+    Lasts,
+    /// Nothing any more; but the LF of the last line may be lost, and then the next line is, too.
+    Echoes,
 }
 
 /// A message in an outbox.
@@ -80,6 +95,8 @@ pub struct Account {
     pub repeated: u64,
     /// Delivered after a later one.
     pub reordered: u64,
+    /// Given to the receiving application with another text than was ever sent; the message itself counts as lost, or comes besides.
+    pub damaged: u64,
     /// Of the lost: what somebody's loss of memory cost, or what a session dropped and said so.
     pub lost_excused: u64,
     /// Of the repeated: what somebody's loss of memory cost.
@@ -94,6 +111,7 @@ impl std::ops::AddAssign for Account {
         self.lost += other.lost;
         self.repeated += other.repeated;
         self.reordered += other.reordered;
+        self.damaged += other.damaged;
         self.lost_excused += other.lost_excused;
         self.repeated_excused += other.repeated_excused;
     }
@@ -107,6 +125,8 @@ impl Ledger {
             numbers: Default::default(),
             held: VecDeque::new(),
             contested: false,
+            noise: Noise::default(),
+            unguarded: false,
             begins: true,
             firsts: BTreeSet::new(),
             reports: Reports::new(profile),
@@ -126,7 +146,7 @@ impl Ledger {
 
     /// The sending application has handed its next message of a delivery to its session.
     pub fn sent(&mut self, delivery: Delivery, placed: Placed, now: Instant) {
-        let contested = self.contested;
+        let (contested, noise) = (self.contested, self.noise);
         let numbers = self.of(delivery);
         numbers.sent += 1;
         let number = numbers.sent;
@@ -135,7 +155,13 @@ impl Ledger {
             numbers.may_be_repeated.insert(number);
         }
         match placed {
-            Placed::OnTheWire => {}
+            Placed::OnTheWire if noise == Noise::None => {}
+            Placed::OnTheWire => {
+                numbers.may_be_lost.insert(number);
+                if noise == Noise::Echoes {
+                    self.noise = Noise::None;
+                }
+            }
             Placed::Dropped => {
                 numbers.withdraw(number);
                 numbers.may_be_lost.insert(number);
@@ -169,7 +195,7 @@ impl Ledger {
         while self.held.len() > held {
             let Some(Held { delivery, number, since }) = self.held.pop_front() else { break };
             self.reports.acknowledged();
-            let is_guess = self.profile == Profile::Classic2019 && proven(since);
+            let is_guess = self.unguarded || self.profile == Profile::Classic2019 && proven(since);
             let numbers = self.of(delivery);
             // HL-0077, HL-0084
             if numbers.was_received(number) || numbers.may_be_lost.contains(&number) {
@@ -249,6 +275,18 @@ impl Ledger {
         self.reports.contested();
     }
 
+    /// Noise begins on the line, or ends: a line that it damages is found out by its check, and best effort is lost with it.
+    pub fn disturbed(&mut self, noisy: bool) {
+        self.noise = if noisy { Noise::Lasts } else { Noise::Echoes };
+        self.link_ended();
+    }
+
+    /// Noise is not found out from now on, for the lines have no checks: nothing is promised any more, and all that happens is a hole.
+    pub fn unguarded(&mut self) {
+        self.unguarded = true;
+        self.reports.contested();
+    }
+
     /// Whether the sender holds nothing.
     pub fn is_at_rest(&self) -> bool {
         self.held.is_empty()
@@ -263,7 +301,9 @@ impl Ledger {
         let noun = delivery.noun();
         match odd {
             None => {}
+            Some(Odd::NeverSent) if self.unguarded => self.holes.push(format!("{noun} {number} was never sent")),
             Some(Odd::NeverSent) => self.violation(|| format!("{noun} {number} was never sent")),
+            Some(Odd::Withdrawn) if self.unguarded => {}
             Some(Odd::Withdrawn) => self.violation(|| format!("{noun} {number} was dropped or replaced, and arrived")),
             Some(Odd::Twice) => {
                 // The first hole of section 12.3: id 0 cannot be told from that of a peer that has restarted.
@@ -274,8 +314,14 @@ impl Ledger {
         }
     }
 
+    /// The receiving application was given a text that nobody sent.
+    pub fn damaged(&mut self, delivery: Delivery) {
+        self.of(delivery).damaged += 1;
+        self.hole(false, format!("a {} arrived with another text than was sent", delivery.noun()));
+    }
+
     fn hole(&mut self, of_profile: bool, what: String) {
-        if !of_profile {
+        if !of_profile && !self.unguarded {
             self.violation(|| what.clone());
         }
         self.holes.push(what);
@@ -297,7 +343,7 @@ impl Ledger {
     pub fn violations(&self, settled: bool) -> Vec<String> {
         let mut found = self.violations.clone();
         found.extend(self.reports.violations(settled));
-        if settled {
+        if settled && !self.unguarded {
             found.extend(self.lost(|numbers, number| !numbers.hole_lost.contains(&number)).take(16));
         }
         found

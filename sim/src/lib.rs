@@ -46,4 +46,4 @@ mod world;
 pub use holdline_proto::{ConnectFailure, Instant};
 pub use stream::{Direction, Fate};
 pub use trace::{Happened, Remark, Traced};
-pub use world::{Access, Command, Connecting, Machine, NodeId, StreamId, World};
+pub use world::{Access, Command, Connecting, Damage, Machine, NodeId, StreamId, World};

@@ -31,6 +31,8 @@ stories![
     "power-cut-site",
     "roaming",
     "rolling-upgrade",
+    "serial-noise",
+    "serial-noise-restart",
     "server-host-lost",
     "server-restart",
     "slow-line",

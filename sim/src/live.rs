@@ -2,8 +2,8 @@
 
 use crate::outage::{ConnectFails, End, Outage, Stop, Then, Way};
 use crate::proxy::{
-    Act, Bandwidth, BlackHole, BurstLoss, CloneId, Close, HalfOpen, Kind, Latency, NatIdle, NoConnect, Slicer, Stall, Stream,
-    Toxic,
+    Act, Bandwidth, BlackHole, BurstLoss, CloneId, Close, HalfOpen, Kind, Latency, NatIdle, NoConnect, Noise, Slicer, Stall,
+    Stream, Toxic,
 };
 use crate::proxy::{Error, Outage as Live};
 use crate::scenario::{Scenario, ScenarioError};
@@ -110,6 +110,9 @@ fn acts(outage: &Outage) -> Result<Option<Acts>, Error> {
         Outage::ZeroWindow { buffer } => (vec![toxic(Stream::Downstream, Stall { after: buffer.into() }.into())?], vec![]),
         Outage::Segments { size } => (both(Slicer { average_size: size.into(), size_variation: 0, delay: 0 }.into())?, vec![]),
         Outage::Slow { rate } => (both(Bandwidth { rate: rate.into() }.into())?, vec![]),
+        Outage::Noise { flip_per_million, drop_per_million } => {
+            (both(Noise { flip_per_million, drop_per_million }.into())?, vec![])
+        }
         Outage::Clone => (vec![line(CloneId::default().into())?], vec![]),
         Outage::NoConnect { how } => (vec![no_connect(how)?], vec![]),
         Outage::PowerCycle { .. } | Outage::Suspend => return Ok(None),
@@ -155,7 +158,8 @@ mod tests {
             Outage::BurstLoss { .. } => Outage::ZeroWindow { buffer: 0 },
             Outage::ZeroWindow { .. } => Outage::Segments { size: 1 },
             Outage::Segments { .. } => Outage::Slow { rate: 1 },
-            Outage::Slow { .. } => Outage::Suspend,
+            Outage::Slow { .. } => Outage::Noise { flip_per_million: 1, drop_per_million: 1 },
+            Outage::Noise { .. } => Outage::Suspend,
             Outage::Suspend => Outage::ClockJump,
             Outage::ClockJump => Outage::ClockDrift { ppm: 1, slow: false },
             Outage::ClockDrift { .. } => Outage::ClockWrap,
@@ -188,6 +192,6 @@ mod tests {
                 (plan, reason) => panic!("`{name}`: {plan:?}, and a reason why not: {reason:?}"),
             }
         }
-        assert_eq!((played, refused), (13, 5));
+        assert_eq!((played, refused), (14, 5));
     }
 }

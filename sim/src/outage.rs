@@ -1,8 +1,15 @@
 //! Every outage by name, with its parameters.
 
+mod site;
+mod stalls;
+
+pub use site::{Site, Target};
+pub use stalls::Shape;
+
 use crate::stream::Fate;
 use crate::world::{Access, Connecting};
 use serde::{Deserialize, Serialize};
+use stalls::stalls;
 
 /// What goes wrong. Each lasts from its `at_ms` for `for_ms`, and is undone then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +94,16 @@ pub enum Outage {
         /// Bytes in a millisecond, at least 1.
         rate: u32,
     },
+    /// A serial line: bits are flipped and bytes never arrive, each way. With `check` in the story's fleet, lines that were damaged are found
+    /// out and sent again; without, and on the classic wires, nobody notices.
+    Noise {
+        /// Of a million bytes so many have one bit flipped.
+        #[serde(default)]
+        flip_per_million: u32,
+        /// Of a million bytes so many never arrive; a million at most with those that are flipped.
+        #[serde(default)]
+        drop_per_million: u32,
+    },
     /// The device is stopped and goes on where it was.
     Suspend,
     /// The device's clock jumps ahead by `for_ms` at once.
@@ -137,18 +154,6 @@ pub enum Then {
     Rst,
     /// They are dead, and nobody is told.
     Never,
-}
-
-/// How long the stalls of burst loss are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    /// Most are short, some are as long as it gets: each half of the scale below the longest is as likely as the others.
-    #[default]
-    HeavyTailed,
-    /// The channel is good or bad, and changes with fixed chances (Gilbert and Elliott): bad for an eighth of the longest on average. What
-    /// was lost is sent again after 200 ms, 400 ms, 800 ms …, so a stall lasts until the first of these that finds the channel good.
-    GilbertElliott,
 }
 
 /// How a stream ends.
@@ -216,72 +221,6 @@ pub enum ConnectFails {
     AcceptedThenClosed,
 }
 
-/// Whom an outage concerns: a device, by its place among the devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target(pub usize);
-
-/// What outages happen to: devices and their server, each with its network.
-///
-/// [`crate::fleet::Fleet`] is one, with the sessions alone. A test of a whole program brings its own over
-/// a [`crate::net::Net`].
-pub trait Site {
-    /// How many devices there are.
-    fn devices(&self) -> usize;
-
-    /// How a device's network behaves while nothing is wrong.
-    fn usual(&self) -> Access;
-
-    /// The `number`th outage of a story begins or ends for a device, or for the server; for those who look at the run.
-    fn note(&mut self, number: u32, target: Option<Target>, begins: bool) {
-        let _ = (number, target, begins);
-    }
-
-    /// Changes how a device's network behaves.
-    fn change(&mut self, target: Target, change: impl FnOnce(&mut Access));
-
-    /// Breaks every stream of a device.
-    fn break_streams(&mut self, target: Target, fate: Fate);
-
-    /// Takes the network of a device away, as its driver would tell it, or gives it back.
-    fn set_network(&mut self, target: Target, up: bool);
-
-    /// Stops a device where it is, or lets it go on.
-    fn suspend(&mut self, target: Target, suspended: bool);
-
-    /// Lets a device's clock jump ahead.
-    fn jump_clock(&mut self, target: Target, ms: u32);
-
-    /// Lets a device's clock run fast or slow from now on, by so many parts in a million.
-    fn drift_clock(&mut self, target: Target, ppm: i32);
-
-    /// A random number.
-    fn draw(&mut self) -> u64;
-
-    /// Blocks a device's network at these times, from … to, in milliseconds from now.
-    fn stall(&mut self, target: Target, stalls: Vec<(u32, u32)>);
-
-    /// Gives a device's network back after so many milliseconds.
-    fn give_network_back(&mut self, target: Target, after_ms: u32);
-
-    /// Takes a device's power; `fate` is what the other ends of its streams see.
-    fn power_off(&mut self, target: Target, fate: Fate);
-
-    /// Gives it power again.
-    fn power_on(&mut self, target: Target, memory: Remembers);
-
-    /// Copies what every endpoint has committed, for those that come back with an old copy later.
-    fn back_up(&mut self);
-
-    /// Stops the server.
-    fn stop_server(&mut self, how: Stop);
-
-    /// Starts it again.
-    fn start_server(&mut self, memory: Remembers);
-
-    /// Switches a second device with the same client id on or off.
-    fn switch_clone(&mut self, target: Target, on: bool);
-}
-
 impl Outage {
     /// Its name in a scenario.
     pub const fn name(&self) -> &'static str {
@@ -298,6 +237,7 @@ impl Outage {
             Self::ZeroWindow { .. } => "zero-window",
             Self::Segments { .. } => "segments",
             Self::Slow { .. } => "slow",
+            Self::Noise { .. } => "noise",
             Self::Suspend => "suspend",
             Self::ClockJump => "clock-jump",
             Self::ClockDrift { .. } => "clock-drift",
@@ -345,6 +285,9 @@ impl Outage {
             }),
             Self::Segments { size } => site.change(target, |access| access.segment = size.max(1) as usize),
             Self::Slow { rate } => site.change(target, |access| access.rate = rate.max(1)),
+            Self::Noise { flip_per_million, drop_per_million } => site.change(target, |access| {
+                (access.flip_per_million, access.drop_per_million) = (flip_per_million, drop_per_million);
+            }),
             Self::Suspend => site.suspend(target, true),
             Self::ClockJump => site.jump_clock(target, for_ms),
             Self::ClockDrift { ppm, slow } => {
@@ -397,93 +340,17 @@ impl Outage {
             }),
             Self::Segments { .. } => site.change(target, |access| access.segment = usual.segment),
             Self::Slow { .. } => site.change(target, |access| access.rate = usual.rate),
+            Self::Noise { .. } => site.change(target, |access| {
+                (access.flip_per_million, access.drop_per_million) = (usual.flip_per_million, usual.drop_per_million);
+            }),
             Self::Suspend => site.suspend(target, false),
             Self::Clone => site.switch_clone(target, false),
         }
     }
 }
 
-/// When the network of a device stalls within `for_ms`, from … to, in milliseconds.
-fn stalls(draw: &mut impl FnMut() -> u64, for_ms: u32, longest_ms: u32, every_ms: u32, shape: Shape) -> Vec<(u32, u32)> {
-    let mut stalls = Vec::new();
-    let mut at = 0_u32;
-    loop {
-        at = at.saturating_add(shape.pause_ms(draw, every_ms));
-        if at >= for_ms {
-            return stalls;
-        }
-        let end = at.saturating_add(shape.stall_ms(draw, longest_ms)).min(for_ms);
-        stalls.push((at, end));
-        at = end;
-    }
-}
-
-impl Shape {
-    /// How long the network works before the next stall, in milliseconds.
-    pub(crate) fn pause_ms(self, draw: &mut impl FnMut() -> u64, every_ms: u32) -> u32 {
-        1 + below(draw, every_ms.saturating_mul(2))
-    }
-
-    /// How long a stall is, in milliseconds.
-    pub(crate) fn stall_ms(self, draw: &mut impl FnMut() -> u64, longest_ms: u32) -> u32 {
-        match self {
-            Self::HeavyTailed => 1 + (longest_ms >> below(draw, 8)),
-            Self::GilbertElliott => {
-                // In steps of 10 ms, each the last of the bad ones with the same chance.
-                let mean = (longest_ms / 80).max(1);
-                let mut bad = 10;
-                while bad < longest_ms && below(draw, mean) > 0 {
-                    bad += 10;
-                }
-                let mut repeated = 200;
-                let mut pause = 200;
-                while repeated < bad {
-                    pause *= 2;
-                    repeated += pause;
-                }
-                repeated.min(longest_ms)
-            }
-        }
-    }
-}
-
-fn below(draw: &mut impl FnMut() -> u64, bound: u32) -> u32 {
-    (draw() % u64::from(bound.max(1))) as u32
-}
-
 /// The network of a device is as usual again, after it was gone.
 pub fn reopen(access: &mut Access, usual: Access) {
     (access.out_blocked, access.in_blocked) = (false, false);
     access.connecting = usual.connecting;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::SplitMix64;
-
-    fn lengths(shape: Shape) -> Vec<u32> {
-        let mut chance = SplitMix64::from_seed(1);
-        let stalls = stalls(&mut || chance.next_u64(), 10_000_000, 4_000, 1_000, shape);
-        assert!(stalls.is_sorted() && stalls.iter().all(|&(from, to)| from < to), "one after the other");
-        // The last one may be cut short by the end of the outage.
-        stalls.into_iter().filter(|&(_, to)| to < 10_000_000).map(|(from, to)| to - from).collect()
-    }
-
-    #[test]
-    fn heavy_tailed_stalls_are_mostly_short_and_sometimes_as_long_as_it_gets() {
-        let lengths = lengths(Shape::HeavyTailed);
-        let share = |long: u32| lengths.iter().filter(|&&length| length > long).count() as f64 / lengths.len() as f64;
-        assert!((0.08..0.17).contains(&share(2_001)), "{}", share(2_001));
-        assert!((0.45..0.55).contains(&share(251)), "{}", share(251));
-    }
-
-    #[test]
-    fn stalls_of_a_two_state_channel_end_when_something_is_sent_again() {
-        let lengths = lengths(Shape::GilbertElliott);
-        assert!(lengths.iter().all(|length| [200, 600, 1_400, 3_000, 4_000].contains(length)));
-        // Bad for 500 ms on average: the chance to be bad after 200 ms is e^-0.4.
-        let longer = lengths.iter().filter(|&&length| length > 200).count() as f64 / lengths.len() as f64;
-        assert!((0.62..0.72).contains(&longer), "{longer}");
-    }
 }

@@ -6,7 +6,7 @@ mod json;
 mod pcap;
 mod plot;
 
-pub use frames::{Frame, Kind};
+pub use frames::{Damaged, Frame, Kind};
 pub use plot::{Column, spread, svg};
 
 use crate::actor::Profile;
@@ -75,7 +75,8 @@ impl Recording {
     /// A line of JSON for the run, and one for each thing that happened.
     ///
     /// The first line has `story`, `about`, `profile`, `seed`, `hash` (hexadecimal), `end_ms`, `nodes` (`node`, `name`), `outages` (`number`,
-    /// `at_ms`, `for_ms`, `device`, and the outage as in a scenario), `account` (`sent`, `delivered`, `lost`, `repeated`, `reordered`) and `violations`.
+    /// `at_ms`, `for_ms`, `device`, and the outage as in a scenario), `account` (`sent`, `delivered`, `lost`, `repeated`, `reordered`,
+    /// `damaged`) and `violations`.
     /// Every other has `at_ms` and `what`:
     ///
     /// | `what` | with |
@@ -83,6 +84,7 @@ impl Recording {
     /// | `asked`, `opened` | `stream`, `from`, `to` |
     /// | `failed` | `stream`, `node`, `why` |
     /// | `written`, `arrived` | `stream`, `way` (`out` from who opened the stream, `back` to it), `length`, and the bytes as `text`, or as `hex` if they are not UTF-8 |
+    /// | `noise` | `stream`, `way`, and the places of the bytes that it `flipped` and `dropped`, counted from 0 over all that was written that way |
     /// | `closed` | `stream`, and the `node` that saw it |
     /// | `power` | `node`, `on` |
     /// | `up` | `node` |
@@ -95,6 +97,7 @@ impl Recording {
 
     /// A classic pcap file of IPv4 and TCP: the server is 10.0.0.1:10101, node `n` has the address 10.0.0.1 + `n`, and each stream a
     /// port of its own. A segment is captured when it was written, its acknowledgement when it arrived: what was lost is never acknowledged.
+    /// TCP knows no noise: what it damaged is acknowledged as it was written.
     pub fn pcap(&self) -> Vec<u8> {
         pcap::file(self)
     }

@@ -58,6 +58,8 @@ pub struct FleetTable {
     pub latency_ms: u32,
     /// Up to this much more, drawn for each segment.
     pub jitter_ms: u32,
+    /// Every line carries a check, as on a serial line (SPEC.md, section 8.2); the classic wires have none.
+    pub check: bool,
 }
 
 impl Default for FleetTable {
@@ -71,6 +73,7 @@ impl Default for FleetTable {
             deliveries: Deliveries::default(),
             latency_ms: 5,
             jitter_ms: 3,
+            check: false,
         }
     }
 }
@@ -182,7 +185,8 @@ impl Scenario {
             _ => false,
         });
         let keeps = if durable && profile == Profile::Native { Keeps::Both } else { Keeps::None };
-        Config::new().timeout_ms(self.fleet.timeout_ms).window(self.fleet.window).keeps(keeps).validate()
+        let check = self.fleet.check && profile == Profile::Native;
+        Config::new().timeout_ms(self.fleet.timeout_ms).window(self.fleet.window).keeps(keeps).check(check).validate()
     }
 
     /// The world of this scenario, before anything has happened.

@@ -39,11 +39,11 @@ struct Search<F> {
 }
 
 impl<F: Fn(&Scenario) -> bool> Search<F> {
-    /// Keeps what `change` makes of the story if it still fails.
+    /// Keeps what `change` makes of the story if that is one, and still fails.
     fn attempt(&mut self, change: impl FnOnce(&mut Scenario)) -> bool {
         let mut candidate = self.smallest.clone();
         change(&mut candidate);
-        if candidate == self.smallest || self.tries == 0 {
+        if candidate == self.smallest || self.tries == 0 || Scenario::parse(&candidate.to_toml()).as_ref() != Ok(&candidate) {
             return false;
         }
         self.tries -= 1;
@@ -93,6 +93,7 @@ impl<F: Fn(&Scenario) -> bool> Search<F> {
         self.attempt(|story| story.fleet.timeout_ms = usual.timeout_ms);
         self.attempt(|story| story.fleet.latency_ms = usual.latency_ms);
         self.attempt(|story| story.fleet.jitter_ms = 0);
+        self.attempt(|story| story.fleet.check = usual.check);
         for every_ms in [10_000, 5_000, 3_000, 2_000, 1_000] {
             if every_ms > self.smallest.fleet.message_every_ms && self.attempt(|story| story.fleet.message_every_ms = every_ms) {
                 break;
@@ -116,9 +117,12 @@ impl<F: Fn(&Scenario) -> bool> Search<F> {
         }
         let Ok(parameters) = toml::Table::try_from(self.smallest.outages[index].outage) else { return };
         for (key, value) in &parameters {
-            let Some(number) = value.as_integer().and_then(|number| u32::try_from(number).ok()) else { continue };
-            for simpler in simpler(number).filter(|&number| number > 0) {
-                if self.attempt(|story| set(&mut story.outages[index], key, simpler)) {
+            let Some(number) = value.as_integer().and_then(|number| u32::try_from(number).ok()) else {
+                self.attempt(|story| set(&mut story.outages[index], key, None));
+                continue;
+            };
+            for simpler in simpler(number) {
+                if self.attempt(|story| set(&mut story.outages[index], key, Some(simpler))) {
                     break;
                 }
             }
@@ -137,9 +141,13 @@ fn without_device(story: &mut Scenario, device: u32) {
     }
 }
 
-fn set(entry: &mut Entry, key: &str, number: u32) {
+/// Gives a parameter this number, or what it is by default; nothing where that is no outage.
+fn set(entry: &mut Entry, key: &str, number: Option<u32>) {
     let Ok(mut keys) = toml::Table::try_from(entry.outage) else { return };
-    keys.insert(key.to_owned(), i64::from(number).into());
+    match number {
+        Some(number) => drop(keys.insert(key.to_owned(), i64::from(number).into())),
+        None => drop(keys.remove(key)),
+    }
     if let Ok(outage) = keys.try_into() {
         entry.outage = outage;
     }
@@ -161,6 +169,7 @@ fn rounder(number: u32) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outage::{Outage, Then, Way};
 
     fn crowded() -> Scenario {
         (0..).map(Scenario::random).find(|story| story.outages.len() == 12 && story.fleet.devices == 3).expect("there is one")
@@ -189,6 +198,31 @@ mod tests {
         let entry = shrunk.outages[0];
         assert!((437..=500).contains(&entry.for_ms), "{}", entry.for_ms);
         assert!((2_345..=3_000).contains(&entry.at_ms) || entry.at_ms % 1_000 == 0, "{}", entry.at_ms);
+    }
+
+    #[test]
+    fn noise_is_no_more_than_the_failure_needs() {
+        let noisy = |story: &Scenario| {
+            let drops = |entry: &Entry| matches!(entry.outage, Outage::Noise { drop_per_million: 300.., .. });
+            story.fleet.check && story.outages.iter().any(drops)
+        };
+        let story = (0..).map(Scenario::random).find(noisy).expect("there is one");
+        let shrunk = shrink(&story, noisy);
+        let [Entry { outage: Outage::Noise { flip_per_million: 0, drop_per_million }, for_ms: 0, .. }] = shrunk.outages[..]
+        else {
+            panic!("{}", shrunk.to_toml());
+        };
+        assert!((300..=500).contains(&drop_per_million), "{drop_per_million}");
+    }
+
+    #[test]
+    fn a_parameter_is_as_usual_unless_it_matters() {
+        let mut story = crowded();
+        story.outages.truncate(1);
+        story.outages[0].outage = Outage::BlackHole { way: Way::Down, then: Then::Fin };
+        let down =
+            |story: &Scenario| story.outages.iter().any(|entry| matches!(entry.outage, Outage::BlackHole { way: Way::Down, .. }));
+        assert_eq!(shrink(&story, down).outages[0].outage, Outage::BlackHole { way: Way::Down, then: Then::Resume });
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub(crate) struct Pipe {
     bytes: Vec<u8>,
     /// How many of them have arrived.
     gone: usize,
+    /// How many have arrived since it was opened.
+    passed: u64,
     end: Option<Fate>,
     /// Whether the head is on its way.
     pub(crate) travelling: bool,
@@ -118,6 +120,11 @@ pub(crate) struct Pipe {
 impl Pipe {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.gone
+    }
+
+    /// How many bytes have arrived, or were to: the place of the next one.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Whether nothing is left to arrive.
@@ -137,6 +144,7 @@ impl Pipe {
     pub(crate) fn take_segment(&mut self, into: &mut Vec<u8>) {
         let end = self.gone + self.segment.min(self.len());
         into.extend_from_slice(&self.bytes[self.gone..end]);
+        self.passed += (end - self.gone) as u64;
         self.gone = end;
         if end == self.bytes.len() {
             self.bytes.clear();

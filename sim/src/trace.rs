@@ -62,6 +62,17 @@ pub enum Happened {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// Noise damaged bytes that arrived in this moment, or would have; the bytes that do arrive follow.
+    Noise {
+        /// On which stream.
+        stream: StreamId,
+        /// Which way they came.
+        direction: Direction,
+        /// Which bytes had bits flipped, by their place among all that were written this way, counted from 0.
+        flipped: Vec<u64>,
+        /// Which bytes did not arrive.
+        dropped: Vec<u64>,
+    },
     /// A node saw its stream end.
     Closed {
         /// The stream.
@@ -178,6 +189,12 @@ impl Trace {
 
     pub(crate) fn outage(&mut self, at: Instant, number: u32, node: NodeId, begins: bool) {
         self.keep(at, || Happened::Outage { number, node, begins });
+    }
+
+    pub(crate) fn noise(&mut self, at: Instant, stream: StreamId, direction: Direction, flipped: Vec<u64>, dropped: Vec<u64>) {
+        if !flipped.is_empty() || !dropped.is_empty() {
+            self.keep(at, || Happened::Noise { stream, direction, flipped, dropped });
+        }
     }
 
     pub(crate) fn opened(&mut self, at: Instant, stream: StreamId, from: NodeId, to: NodeId) {

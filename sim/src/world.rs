@@ -9,9 +9,11 @@ mod agenda;
 mod delivery;
 mod lifetime;
 mod machine;
+mod noise;
 
 pub use access::{Access, Connecting};
 pub use machine::{Command, Machine, NodeId, StreamId};
+pub use noise::Damage;
 
 use crate::clock::Clock;
 use crate::rng::SplitMix64;
@@ -52,6 +54,8 @@ pub struct World<M> {
     segment: Vec<u8>,
     /// Streams that carry so many bytes each way and no more.
     cuts: BTreeMap<StreamId, [usize; 2]>,
+    /// Single bytes that do not arrive as they were written, by their place in a stream.
+    damages: BTreeMap<(StreamId, Direction, u64), Damage>,
 }
 
 impl<M: Machine> World<M> {
@@ -68,6 +72,7 @@ impl<M: Machine> World<M> {
             buffer: vec![0; 64 * 1024],
             segment: Vec::new(),
             cuts: BTreeMap::new(),
+            damages: BTreeMap::new(),
         }
     }
 

@@ -27,7 +27,28 @@ fn every_mistake_is_told_with_its_line_and_column() {
         ("[fleet]\nlatency_ms = 70000", "5:14: `latency_ms` is 70000; give 0 to 60000"),
         (
             "[fleet]\ndevice = 3",
-            "5:1: [fleet] has no `device`; it has devices, timeout_ms, window, message_every_ms, message_length, deliveries, latency_ms, jitter_ms",
+            "5:1: [fleet] has no `device`; it has devices, timeout_ms, window, message_every_ms, message_length, deliveries, latency_ms, jitter_ms, check",
+        ),
+        ("[fleet]\ncheck = 1", "5:9: `check` is a number; give true or false"),
+        (
+            "[[outage]]\nat_ms = 1\ndo = 'noise'",
+            "6:6: `noise` flips and drops nothing; give `flip_per_million`, `drop_per_million`, or both",
+        ),
+        (
+            "[[outage]]\nat_ms = 1\ndo = 'noise'\nflip_per_million = 1000001",
+            "7:20: `flip_per_million` is 1000001; give 0 to 1000000",
+        ),
+        (
+            "[[outage]]\nat_ms = 1\ndo = 'noise'\nflip_per_million = 600000\ndrop_per_million = 400001",
+            "8:20: 600000 flipped and 400001 dropped of a million are more than there are; give no more together",
+        ),
+        (
+            "[random]\nat_ms = 5\ndo = 'noise'\nflip_per_million = [0, 600000]\ndrop_per_million = [0, 600000]",
+            "8:20: 600000 flipped and 600000 dropped of a million are more than there are; give no more together",
+        ),
+        (
+            "[random]\nat_ms = 5\ndo = 'noise'\nflip_per_million = [0, 0]",
+            "6:6: `noise` flips and drops nothing; give `flip_per_million`, `drop_per_million`, or both",
         ),
         ("seed = -1", "4:8: `seed` is -1; give 0 to 9223372036854775807"),
         ("sed = 1", "4:1: the story has no `sed`; it has name, about, for_ms, seed, fleet, outage, random"),

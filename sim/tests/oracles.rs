@@ -5,6 +5,7 @@ use holdline_sim::Access;
 use holdline_sim::actor::Profile;
 use holdline_sim::defect::Defect;
 use holdline_sim::fleet::Fleet;
+use holdline_sim::library;
 use holdline_sim::outage::{Site, Target};
 use holdline_sim::scenario::Scenario;
 
@@ -139,7 +140,15 @@ fn an_end_that_is_not_told_is_seen_at_the_next_beginning() {
 
 #[test]
 fn a_torn_record_that_is_read_all_the_same_is_seen() {
-    is_caught(Defect::TornRead, TORN, "was never sent");
+    is_caught(Defect::TornRead, TORN, "arrived with another text than was sent");
+}
+
+#[test]
+fn a_line_that_is_taken_although_its_check_is_wrong_is_seen() {
+    for name in ["serial-noise", "serial-noise-restart"] {
+        let story = library::load(name).expect("it comes with the simulator");
+        is_caught_in(&story, Defect::ChecksIgnored, "arrived with another text than was sent");
+    }
 }
 
 #[test]

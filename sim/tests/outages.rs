@@ -318,6 +318,47 @@ fn a_slow_line_carries_no_more_than_its_rate() {
 }
 
 #[test]
+fn noise_damages_as_many_bytes_as_it_says_while_it_lasts_and_no_link_ends() {
+    let fleet = FleetTable { message_every_ms: 100, check: true, ..FleetTable::default() };
+    let played = play_with(fleet, Outage::Noise { flip_per_million: 2_000, drop_per_million: 500 }, 40_000);
+    let (mut flips, mut drops) = (0, 0);
+    for traced in played.trace() {
+        if let Happened::Noise { flipped, dropped, .. } = &traced.what {
+            assert!((BEGIN..=played.end).contains(&traced.at.as_millis()), "{traced:?}");
+            (flips, drops) = (flips + flipped.len(), drops + dropped.len());
+        }
+    }
+    let written: usize = played
+        .during()
+        .map(|what| match what {
+            Happened::Written { bytes, .. } => bytes.len(),
+            _ => 0,
+        })
+        .sum();
+    assert!((flips * 1_000_000 / written).abs_diff(2_000) < 400, "{flips} of {written} bytes");
+    assert!((drops * 1_000_000 / written).abs_diff(500) < 200, "{drops} of {written} bytes");
+    assert_eq!(played.opened().len(), 1);
+    let account = played.fleet.outcome(true).account;
+    assert_eq!((account.delivered, account.repeated, account.damaged), (account.sent, 0, 0));
+}
+
+#[test]
+fn noise_on_lines_without_checks_is_delivered_and_nothing_is_promised() {
+    let text = "for_ms = 30000\nfleet.message_every_ms = 200\n[[outage]]\nat_ms = 5000\nfor_ms = 20000\ndo = 'noise'\nflip_per_million = 2000";
+    let story = Scenario::parse(text).expect("a story");
+    for profile in Profile::ALL {
+        let mut damaged = 0;
+        for seed in 0..4 {
+            let outcome = story.run(profile, seed);
+            assert_eq!(outcome.violations, [""; 0], "{profile:?} with seed {seed}");
+            assert!(!outcome.holes.is_empty(), "{profile:?} with seed {seed}");
+            damaged += outcome.account.damaged;
+        }
+        assert!(damaged > 0, "{profile:?}");
+    }
+}
+
+#[test]
 fn a_suspended_node_does_nothing_and_then_reads_before_its_timers() {
     let played = play(Outage::Suspend, 1_950);
     assert_eq!((played.writes_during(UP), played.arrivals_during(DOWN)), (0, 0));

@@ -1,9 +1,10 @@
 //! What a run leaves behind for people and machines: the page, the lines of JSON, the capture file, the plot.
 
+use holdline_proto::unchecked;
 use holdline_sim::actor::Profile;
 use holdline_sim::library;
 use holdline_sim::outage::Way;
-use holdline_sim::picture::{Column, Kind, Recording, svg};
+use holdline_sim::picture::{Column, Frame, Kind, Recording, svg};
 use holdline_sim::scenario::{Count, Scenario, When};
 use holdline_sim::swarm::{self, Total};
 use serde_json::Value;
@@ -72,6 +73,49 @@ fn every_frame_has_a_kind_and_a_fate_in_every_profile() {
         );
         assert!(frames.iter().all(|frame| frame.arrived_ms.is_none_or(|arrived| arrived >= frame.written_ms)));
         assert!(frames.iter().all(|frame| frame.arrived_ms.is_none() || frame.got == frame.bytes.len() + 1));
+    }
+}
+
+/// The lines that each end of each stream read, by the events of the run.
+fn lines_read(recording: &Recording) -> BTreeMap<(u64, bool), Vec<Vec<u8>>> {
+    let mut read: BTreeMap<(u64, bool), Vec<u8>> = BTreeMap::new();
+    for line in recording.json_lines().lines() {
+        let line: Value = serde_json::from_str(line).expect(line);
+        if line["what"] != "arrived" {
+            continue;
+        }
+        let bytes = match line["text"].as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => {
+                let hex = line["hex"].as_str().expect("text or hex").as_bytes();
+                hex.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex")).collect()
+            }
+        };
+        read.entry((line["stream"].as_u64().expect("a stream"), line["way"] == "back")).or_default().extend(bytes);
+    }
+    read.into_iter().map(|(way, bytes)| (way, bytes.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect())).collect()
+}
+
+#[test]
+fn a_line_that_noise_damaged_is_told_from_one_that_was_read_as_it_was_written() {
+    for name in ["serial-noise", "serial-noise-restart"] {
+        let story = library::load(name).expect("a story");
+        let recording = Recording::play(&story, name, Profile::Native, 2);
+        let frames = recording.frames();
+        let damaged: Vec<_> = frames.iter().filter_map(|frame| Some((frame, frame.damage.as_ref()?))).collect();
+        assert!(damaged.iter().any(|(_, damage)| damage.flipped > 0) && damaged.iter().any(|(_, damage)| damage.dropped > 0));
+        assert!(damaged.iter().all(|(frame, damage)| frame.bytes != damage.read || frame.bytes.is_empty()), "{name}");
+        for ((stream, is_down), lines) in lines_read(&recording) {
+            // A reader that looks at the checks sees the lines that are not drawn as damaged, and no others.
+            let good: Vec<_> = lines.into_iter().filter(|line| unchecked(line).is_some()).collect();
+            let of_way = |frame: &&Frame| u64::from(frame.stream.0) == stream && (frame.direction.0 == 1) == is_down;
+            let whole = |frame: &&Frame| frame.arrived_ms.is_some() && frame.damage.is_none() && !frame.bytes.is_empty();
+            let drawn: Vec<_> = frames.iter().filter(of_way).filter(whole).map(|frame| frame.bytes.clone()).collect();
+            assert_eq!(drawn, good, "{name}, stream {stream}, down: {is_down}");
+        }
+        let data = data(&recording.html());
+        assert_eq!((&data["checked"], &data["damaged"]), (&true.into(), &0.into()));
+        assert!(data["frames"]["damaged"].as_array().is_some_and(|columns| columns.len() > 10), "{}", data["frames"]["damaged"]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every place where a short session can be cut, and every moment at which an end can lose its power.
+//! Every place where a short session can be cut or damaged, and every moment at which an end can lose its power.
 //!
 //! The full sweep takes minutes, so it is asked for:
 //!
@@ -11,7 +11,7 @@ use holdline_sim::actor::Profile;
 use holdline_sim::fleet::Outcome;
 use holdline_sim::outage::{Outage, Remembers, Stop};
 use holdline_sim::scenario::{Entry, FleetTable, Scenario};
-use holdline_sim::{Direction, Happened, StreamId, swarm};
+use holdline_sim::{Damage, Direction, Happened, StreamId, swarm};
 use std::ops::ControlFlow;
 
 /// The sample cuts after every so many bytes up, and after every so many down from a place that moves.
@@ -42,6 +42,33 @@ fn cut(story: &Scenario, ups: usize, downs: usize) -> Outcome {
     fleet.world.cut_at(StreamId(0), ups, downs);
     fleet.run_until(Instant::from_millis(20_000));
     fleet.outcome(true)
+}
+
+/// The same session on a serial line, with checks.
+fn checked() -> Scenario {
+    let mut story = session(Vec::new());
+    story.fleet.check = true;
+    story
+}
+
+const UP: Direction = Direction(0);
+const DOWN: Direction = Direction(1);
+
+/// A checked session some bytes of whose first stream arrive damaged.
+fn damaged(story: &Scenario, damages: &[(Direction, u64, Damage)]) -> Outcome {
+    let mut fleet = story.fleet(Profile::Native, 1);
+    for &(way, place, damage) in damages {
+        fleet.world.damage_at(StreamId(0), way, place, damage);
+    }
+    fleet.run_until(Instant::from_millis(30_000));
+    let mut outcome = fleet.outcome(true);
+    // Nobody sends a datagram again: one may be in the line that is hit, and one in the line that it runs into.
+    let before = outcome.violations.len();
+    let is_datagram = |what: &String| what.contains(": datagram ") && what.ends_with(" was lost");
+    outcome.violations.retain(|what| !is_datagram(what));
+    outcome.holes.retain(|what| !is_datagram(what));
+    assert!(before - outcome.violations.len() <= 2 * damages.len(), "{before} violations");
+    outcome
 }
 
 fn holds(outcome: &Outcome, what: &str) {
@@ -79,6 +106,47 @@ fn a_session_survives_a_cut_at_every_byte_of_both_directions() {
     );
     assert_eq!(total.broken, [0; 0]);
     println!("{places} sessions of {up} bytes up and {down} down, each cut at another place");
+}
+
+#[test]
+fn a_checked_session_survives_damage_to_every_byte_of_both_directions() {
+    let story = checked();
+    let [up, down] = lengths(&story);
+    assert!(up > 200 && down > 200, "{up} and {down} bytes are no session");
+    let quiet = damaged(&story, &[]).hash;
+    for (way, length) in [(UP, up), (DOWN, down)] {
+        for place in 0..length as u64 {
+            // Debug builds are slow: they flip one bit of each byte.
+            let bits = if cfg!(debug_assertions) { place % 8..place % 8 + 1 } else { 0..8 };
+            for damage in bits.map(|bit| Damage::Flip(1 << bit)).chain([Damage::Drop]) {
+                let outcome = damaged(&story, &[(way, place, damage)]);
+                let what = format!("{damage:?} of byte {place}, {way:?}");
+                holds(&outcome, &what);
+                assert_ne!(outcome.hash, quiet, "{what} did not happen");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "minutes: every pair of a byte up and a byte down, on all cores"]
+fn a_checked_session_survives_damage_to_every_pair_of_bytes() {
+    let story = checked();
+    let [up, down] = lengths(&story);
+    let pairs = (up * down) as u64;
+    let total = swarm::play(
+        0..pairs,
+        |pair| {
+            let (ups, downs) = (pair / down as u64, pair % down as u64);
+            let one = |place: u64| if place.is_multiple_of(9) { Damage::Drop } else { Damage::Flip(1 << (place % 8)) };
+            let outcome = damaged(&story, &[(UP, ups, one(pair)), (DOWN, downs, one(pair / 9))]);
+            holds(&outcome, &format!("bytes {ups} up and {downs} down of pair {pair}"));
+            outcome
+        },
+        |_, _| ControlFlow::Continue(()),
+    );
+    assert_eq!(total.broken, [0; 0]);
+    println!("{pairs} sessions of {up} bytes up and {down} down, each with another two bytes damaged");
 }
 
 /// Every moment at which something happened in the session, and the one before it: each durable write is between two of them.

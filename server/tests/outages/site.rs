@@ -151,7 +151,8 @@ impl Premises {
                 }
             }
         };
-        let client = Client::builder(id, "").session(self.session()).outbox(OUTBOX, 1 << 16).chance(self.draws());
+        let session = self.session().check(self.story.fleet.check);
+        let client = Client::builder(id, "").session(session).outbox(OUTBOX, 1 << 16).chance(self.draws());
         client.start_with(connect).expect("the story was checked")
     }
 
@@ -172,13 +173,16 @@ impl Premises {
         let server = Server::new(config).expect("the story was checked");
         let mut tasks = JoinSet::new();
         let (mut listener, door) = (self.server.listen(), server.clone());
+        let is_checked = self.story.fleet.check;
         tasks.spawn(async move {
             // Dropped with this task, as the system closes what a process has open.
             let mut links = JoinSet::new();
             loop {
                 let socket = listener.accept().await;
                 let server = door.clone();
-                links.spawn(async move { server.serve(socket).await });
+                links.spawn(
+                    async move { if is_checked { server.serve_checked(socket).await } else { server.serve(socket).await } },
+                );
             }
         });
         let lines: Vec<Line> = self.lines().cloned().collect();

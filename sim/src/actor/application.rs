@@ -3,7 +3,7 @@
 use super::accounts::Accounts;
 use super::aftermath::End;
 use super::store::Store;
-use crate::defect::{Defect, Seeded};
+use crate::defect::{Defect, Seeded, with_right_checks};
 use crate::ledger::{Deliveries, Delivery, Ledger, Placed, Report};
 use holdline_proto::{Event, Instant, Outbox, Role, Session, classic};
 use std::fmt::Write;
@@ -32,6 +32,8 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub(super) struct Application {
     pub(super) seeded: Seeded,
+    /// How long each text is, in bytes.
+    length: usize,
     /// Best effort that is on its way to the transport.
     datagrams: Vec<u8>,
     /// A message that is given to the application too late.
@@ -39,8 +41,8 @@ pub(super) struct Application {
 }
 
 impl Application {
-    pub(super) fn new(seeded: Seeded) -> Self {
-        Self { seeded, ..Self::default() }
+    pub(super) fn new(seeded: Seeded, traffic: &Traffic) -> Self {
+        Self { seeded, length: traffic.length, ..Self::default() }
     }
 
     /// Hands the next message of each delivery to a session; a full outbox holds the application up, and costs nothing.
@@ -121,10 +123,13 @@ impl Application {
         now: Instant,
         bytes: &[u8],
     ) -> usize {
-        let input = session.handle_input(now, bytes);
+        let mended = self.seeded.is(Defect::ChecksIgnored).then(|| with_right_checks(bytes));
+        let input = session.handle_input(now, mended.as_deref().unwrap_or(bytes));
         if let Some(message) = input.message {
-            if let Some((delivery, number)) = Delivery::read(message.text) {
-                self.take(ledger, delivery, number);
+            match Delivery::read(message.text, self.length) {
+                Some((delivery, number)) => self.take(ledger, delivery, number),
+                None if message.receipt.is_some() => ledger.damaged(Delivery::Reliable),
+                None => ledger.damaged(Delivery::BestEffort),
             }
             if let Some(receipt) = message.receipt {
                 session.accept(receipt);

@@ -102,7 +102,7 @@ impl Device {
             next_send: now.plus(setup.traffic.every_ms),
             has_network: true,
             profile: setup.profile,
-            application: Application::new(seeded),
+            application: Application::new(seeded, &setup.traffic),
             port: Port::new(seeded, now),
             stream: None,
             listening: Listening::new(now),

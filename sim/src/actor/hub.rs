@@ -156,7 +156,7 @@ impl Hub {
             let seeded = accounts.borrow().seeded;
             let session = hub.session(seeded);
             hub.by_id.insert(id.as_str().to_owned(), hub.lines.len());
-            let (application, listening) = (Application::new(seeded), Listening::new(now));
+            let (application, listening) = (Application::new(seeded, &traffic), Listening::new(now));
             hub.lines.push(Line { session, accounts: Rc::clone(accounts), application, stream: None, listening });
         }
         hub

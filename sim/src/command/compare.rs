@@ -64,6 +64,7 @@ fn causes(total: &Total) -> String {
         (account.repeated_excused, "repeated to somebody who forgot"),
         (repeated, "repeated although nobody forgot"),
         (account.reordered, "reordered"),
+        (account.damaged, "delivered with another text"),
     ];
     let said: Vec<_> = said.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if said.is_empty() { "everything once and in order".to_owned() } else { said.join(", ") }

@@ -27,9 +27,12 @@ impl Delivery {
         }
     }
 
-    /// What a text says about itself: its delivery and number; `None` if it is not one of ours.
-    pub(crate) fn read(text: &str) -> Option<(Self, u64)> {
-        let first = text.split(' ').next()?;
+    /// What a text says about itself: its delivery and number; `None` if no application wrote it, with texts of this length.
+    pub(crate) fn read(text: &str, length: usize) -> Option<(Self, u64)> {
+        let (first, dots) = text.split_once(' ')?;
+        if text.len() != length.max(first.len() + 1) || dots.bytes().any(|byte| byte != b'.') {
+            return None;
+        }
         let (delivery, number) = match first.rsplit_once('-') {
             None => (Self::Reliable, first),
             Some(("latest", number)) => (Self::Latest, number),

@@ -20,6 +20,7 @@ pub(super) struct Numbers {
     repeated: u64,
     repeated_excused: u64,
     reordered: u64,
+    pub(super) damaged: u64,
 }
 
 /// What a receiving application can see of a message that it should not have got now.
@@ -99,6 +100,7 @@ impl Numbers {
             lost: lost - replaced,
             repeated: self.repeated,
             reordered: self.reordered,
+            damaged: self.damaged,
             lost_excused: self.outstanding().filter(excused).count() as u64,
             repeated_excused: self.repeated_excused,
         }

@@ -1,9 +1,13 @@
 //! Lines and their fates, put together from what was written and what arrived.
 
+mod arriving;
+
 use crate::stream::Direction;
 use crate::trace::{Happened, Traced};
 use crate::world::{NodeId, StreamId};
-use std::collections::{BTreeMap, VecDeque};
+use arriving::Arriving;
+use holdline_proto::unchecked;
+use std::collections::BTreeMap;
 
 /// What a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +28,18 @@ pub enum Kind {
     Torn,
 }
 
+/// What noise made of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damaged {
+    /// So many of its bytes had a bit flipped.
+    pub flipped: usize,
+    /// So many never arrived.
+    pub dropped: usize,
+    /// What its reader found: a line without LF, several with LF between them, or what has not been ended yet. A line whose LF was damaged
+    /// goes on in the next one.
+    pub read: Vec<u8>,
+}
+
 /// A line that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -35,10 +51,12 @@ pub struct Frame {
     pub direction: Direction,
     /// When it was written, in milliseconds.
     pub written_ms: u64,
-    /// When its last byte arrived, in milliseconds; `None`: never.
+    /// When its last byte arrived, or noise took it, in milliseconds; `None`: never.
     pub arrived_ms: Option<u64>,
-    /// How many of its bytes, the LF included, arrived.
+    /// How many of its bytes, the LF included, arrived or were damaged.
     pub got: usize,
+    /// What noise made of it, if its reader found something else in its place.
+    pub damage: Option<Damaged>,
     /// It was on its way when the run ended.
     pub under_way: bool,
     /// What it is for.
@@ -53,14 +71,12 @@ pub struct Frame {
 
 /// One direction of a stream while it is read.
 #[derive(Debug, Default)]
-struct Reading {
+struct Way {
     unfinished: Vec<u8>,
     since: u64,
-    /// Frames of which bytes are still to arrive, and how many.
-    awaited: VecDeque<(usize, usize)>,
-    /// Bytes that arrived of the line that is not finished.
-    early: usize,
-    lines: usize,
+    /// Its frames, in the order in which they were written.
+    frames: Vec<usize>,
+    arriving: Arriving,
 }
 
 #[derive(Debug)]
@@ -68,7 +84,7 @@ struct Wire {
     opener: NodeId,
     native: bool,
     closed: bool,
-    ways: [Reading; 2],
+    ways: [Way; 2],
 }
 
 /// A frame on its way for longer than this when the run ends is lost.
@@ -77,6 +93,7 @@ const UNDER_WAY_MS: u64 = 2_000;
 pub(super) fn all(events: &[Traced], end_ms: u64) -> Vec<Frame> {
     let mut wires: BTreeMap<StreamId, Wire> = BTreeMap::new();
     let mut frames = Vec::new();
+    // What was written first: a line may arrive in part before its end is written.
     for Traced { at, what } in events {
         match what {
             Happened::Opened { stream, from, .. } => {
@@ -88,11 +105,6 @@ pub(super) fn all(events: &[Traced], end_ms: u64) -> Vec<Frame> {
                     wire.write(*stream, *direction, at.as_millis(), bytes, &mut frames);
                 }
             }
-            Happened::Arrived { stream, direction, bytes } => {
-                if let Some(wire) = wires.get_mut(stream) {
-                    wire.ways[usize::from(direction.0)].arrive(at.as_millis(), bytes.len(), &mut frames);
-                }
-            }
             Happened::Closed { stream, .. } => {
                 if let Some(wire) = wires.get_mut(stream) {
                     wire.closed = true;
@@ -101,16 +113,28 @@ pub(super) fn all(events: &[Traced], end_ms: u64) -> Vec<Frame> {
             _ => {}
         }
     }
-    for (stream, wire) in wires {
-        for (side, way) in wire.ways.into_iter().enumerate() {
-            for (index, _) in way.awaited {
-                let frame: &mut Frame = &mut frames[index];
-                frame.under_way = !wire.closed && end_ms - frame.written_ms < UNDER_WAY_MS;
+    for (stream, wire) in &mut wires {
+        wire.end(*stream, &mut frames);
+    }
+    for Traced { at, what } in events {
+        let (Happened::Arrived { stream, direction, .. } | Happened::Noise { stream, direction, .. }) = what else { continue };
+        let Some(wire) = wires.get_mut(stream) else { continue };
+        let Way { frames: written, arriving, .. } = &mut wire.ways[usize::from(direction.0)];
+        match what {
+            Happened::Noise { flipped, dropped, .. } => {
+                arriving.disturb(flipped, dropped, at.as_millis(), written, &mut frames);
             }
-            if !way.unfinished.is_empty() {
-                let mut frame = Frame::new(stream, wire.opener, Direction(side as u8), way.since, Kind::Torn, way.unfinished);
-                frame.got = way.early;
-                frames.push(frame);
+            Happened::Arrived { bytes, .. } => arriving.arrive(bytes, at.as_millis(), written, &mut frames),
+            _ => {}
+        }
+    }
+    for wire in wires.into_values() {
+        for way in wire.ways {
+            way.arriving.end(&mut frames);
+            for index in way.frames {
+                let frame: &mut Frame = &mut frames[index];
+                let is_late = frame.arrived_ms.is_none() && frame.kind != Kind::Torn;
+                frame.under_way = is_late && !wire.closed && end_ms - frame.written_ms < UNDER_WAY_MS;
             }
         }
     }
@@ -121,8 +145,9 @@ pub(super) fn all(events: &[Traced], end_ms: u64) -> Vec<Frame> {
 
 impl Frame {
     fn new(stream: StreamId, opener: NodeId, direction: Direction, written_ms: u64, kind: Kind, bytes: Vec<u8>) -> Self {
-        let (arrived_ms, repeats, repeated_by) = (None, None, None);
-        Self { stream, opener, direction, written_ms, arrived_ms, got: 0, under_way: false, kind, bytes, repeats, repeated_by }
+        let (arrived_ms, damage, repeats, repeated_by) = (None, None, None, None);
+        let (got, under_way) = (0, false);
+        Self { stream, opener, direction, written_ms, arrived_ms, got, damage, under_way, kind, bytes, repeats, repeated_by }
     }
 
     /// The text of a message, without what the profile puts before it.
@@ -130,10 +155,11 @@ impl Frame {
         if self.kind != Kind::Message {
             return None;
         }
-        match self.bytes.first() {
-            Some(b'M') => self.bytes.iter().position(|&byte| byte == b' ').map(|space| &self.bytes[space + 1..]),
+        let bytes = unchecked(&self.bytes).unwrap_or(&self.bytes);
+        match bytes.first() {
+            Some(b'M') => bytes.iter().position(|&byte| byte == b' ').map(|space| &bytes[space + 1..]),
             Some(b'D') => None,
-            _ => self.bytes.get(2..),
+            _ => bytes.get(2..),
         }
     }
 }
@@ -152,15 +178,20 @@ impl Wire {
             }
             let mut line = std::mem::take(&mut way.unfinished);
             line.pop();
-            let (since, first) = (way.since, side == 0 && way.lines == 0);
-            way.lines += 1;
-            let early = std::mem::take(&mut way.early);
-            way.awaited.push_back((frames.len(), line.len() + 1 - early.min(line.len())));
+            let (since, first) = (way.since, side == 0 && way.frames.is_empty());
+            way.frames.push(frames.len());
             self.native |= first && line.starts_with(b"HOLD/");
             let kind = if first { Kind::Hello } else { self.kind(&line) };
-            let mut frame = Frame::new(stream, self.opener, direction, since, kind, line);
-            frame.got = early;
-            frames.push(frame);
+            frames.push(Frame::new(stream, self.opener, direction, since, kind, line));
+        }
+    }
+
+    /// What was written in part goes on no more.
+    fn end(&mut self, stream: StreamId, frames: &mut Vec<Frame>) {
+        for (side, way) in self.ways.iter_mut().enumerate().filter(|(_, way)| !way.unfinished.is_empty()) {
+            way.frames.push(frames.len());
+            let unfinished = std::mem::take(&mut way.unfinished);
+            frames.push(Frame::new(stream, self.opener, Direction(side as u8), way.since, Kind::Torn, unfinished));
         }
     }
 
@@ -173,24 +204,6 @@ impl Wire {
             [b'H', ..] if self.native => Kind::Hello,
             [high, low] if !self.native && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => Kind::Ack,
             _ => Kind::Message,
-        }
-    }
-}
-
-impl Reading {
-    fn arrive(&mut self, at: u64, mut length: usize, frames: &mut [Frame]) {
-        while length > 0 {
-            let Some((index, missing)) = self.awaited.front_mut() else {
-                self.early += length;
-                return;
-            };
-            let taken = length.min(*missing);
-            (length, *missing) = (length - taken, *missing - taken);
-            frames[*index].got += taken;
-            if *missing == 0 {
-                frames[*index].arrived_ms = Some(at);
-                self.awaited.pop_front();
-            }
         }
     }
 }

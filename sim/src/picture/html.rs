@@ -44,12 +44,13 @@ fn data(run: &Recording) -> Value {
     let frames: Vec<&Frame> = frames.iter().take_while(|frame| frame.written_ms <= shown).collect();
     let outcome = &run.outcome;
     let account = outcome.account;
+    let is_checked = run.story.setup(run.profile).server.get().check;
     json!({
         "story": run.story.name, "about": run.story.about.trim(), "seed": run.seed, "profile": run.profile.name(),
         "command": run.command, "hash": format!("{:016x}", outcome.hash),
         "storyMs": run.story.for_ms, "shownMs": shown, "endMs": run.end_ms,
         "sent": account.sent, "delivered": account.delivered, "lost": account.lost, "repeated": account.repeated,
-        "reordered": account.reordered, "links": outcome.links, "pauseMs": outcome.longest_pause_ms, "bytesPerMessage": outcome.bytes_per_message(),
+        "reordered": account.reordered, "damaged": account.damaged, "checked": is_checked, "links": outcome.links, "pauseMs": outcome.longest_pause_ms, "bytesPerMessage": outcome.bytes_per_message(),
         "violations": outcome.violations, "holes": outcome.holes,
         "lanes": run.names.iter().map(|(_, name)| name).collect::<Vec<_>>(),
         "bars": bars,
@@ -87,6 +88,7 @@ fn columns(frames: &[&Frame], lanes: &BTreeMap<NodeId, usize>) -> Value {
         None => -1,
     };
     let partly = frames.iter().enumerate().filter(|(_, frame)| frame.arrived_ms.is_none() && frame.got > 0);
+    let damaged = frames.iter().enumerate().filter_map(|(index, frame)| Some((index, frame.damage.as_ref()?)));
     let copies = frames.iter().enumerate().filter_map(|(index, frame)| Some((index, frame.repeats?)));
     json!({
         "at": at.collect::<Vec<_>>(),
@@ -98,6 +100,7 @@ fn columns(frames: &[&Frame], lanes: &BTreeMap<NodeId, usize>) -> Value {
         "text": text,
         "texts": texts,
         "partly": partly.map(|(index, frame)| [index, frame.got, frame.bytes.len() + 1]).collect::<Vec<_>>(),
+        "damaged": damaged.map(|(index, damage)| json!([index, damage.flipped, damage.dropped, shown(&damage.read)])).collect::<Vec<_>>(),
         "copies": copies.collect::<Vec<_>>(),
     })
 }

@@ -33,7 +33,7 @@ fn head(run: &Recording) -> Value {
         }).collect::<Vec<_>>(),
         "account": {
             "sent": account.sent, "delivered": account.delivered, "lost": account.lost,
-            "repeated": account.repeated, "reordered": account.reordered,
+            "repeated": account.repeated, "reordered": account.reordered, "damaged": account.damaged,
         },
         "violations": run.outcome.violations,
     })
@@ -48,6 +48,9 @@ fn line(event: &Traced) -> Value {
         }
         Happened::Written { stream, direction, bytes } => carried("written", stream.0, *direction, bytes),
         Happened::Arrived { stream, direction, bytes } => carried("arrived", stream.0, *direction, bytes),
+        Happened::Noise { stream, direction, flipped, dropped } => {
+            json!({"what": "noise", "stream": stream.0, "way": way(*direction), "flipped": flipped, "dropped": dropped})
+        }
         Happened::Closed { stream, node } => json!({"what": "closed", "stream": stream.0, "node": node.0}),
         Happened::Power { node, on } => json!({"what": "power", "node": node.0, "on": on}),
         Happened::Remark { node, remark: Remark::Up } => json!({"what": "up", "node": node.0}),
@@ -61,9 +64,12 @@ fn line(event: &Traced) -> Value {
     line
 }
 
+fn way(direction: Direction) -> &'static str {
+    if direction.0 == 0 { "out" } else { "back" }
+}
+
 fn carried(what: &str, stream: u32, direction: Direction, bytes: &[u8]) -> Value {
-    let way = if direction.0 == 0 { "out" } else { "back" };
-    let mut line = json!({"what": what, "stream": stream, "way": way, "length": bytes.len()});
+    let mut line = json!({"what": what, "stream": stream, "way": way(direction), "length": bytes.len()});
     match std::str::from_utf8(bytes) {
         Ok(text) => line["text"] = text.into(),
         Err(_) => line["hex"] = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")).into(),

@@ -71,6 +71,11 @@ pub(super) fn file(run: &Recording) -> Vec<u8> {
                     flow.sent[usize::from(*side)] += segment.len() as u32;
                 }
             }
+            Happened::Noise { stream, direction: Direction(side), dropped, .. } => {
+                if let Some(flow) = flows.get_mut(stream) {
+                    flow.arrived[usize::from(*side)] += dropped.len() as u32;
+                }
+            }
             Happened::Arrived { stream, direction: Direction(side), bytes } => {
                 let Some(flow) = flows.get_mut(stream) else { continue };
                 flow.arrived[usize::from(*side)] += bytes.len() as u32;

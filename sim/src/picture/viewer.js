@@ -4,20 +4,21 @@ const run = JSON.parse(document.getElementById("data").textContent);
 const element = id => document.getElementById(id);
 const KINDS = ["keepalive", "ack", "message", "probe", "bye", "hello", "torn"];
 const STATES = ["connecting", "greeting", "up", "off"];
-const LOST = 8, AGAIN = 7; // ranks behind those of the kinds: the highest rank in a column of pixels is what is drawn
+const LOST = 9, DAMAGED = 8, AGAIN = 7; // ranks behind those of the kinds: the highest rank in a column of pixels is what is drawn
 const GUTTER = 128, AXIS = 24, SERVER = 56;
-const HEIGHT = [0.28, 0.5, 0.8, 0.9, 1, 1, 1, 0.9, 1];
+const HEIGHT = [0.28, 0.5, 0.8, 0.9, 1, 1, 1, 0.9, 0.95, 1];
 
 const frames = run.frames, total = frames.at.length;
 for (let i = 1; i < total; i++) frames.at[i] += frames.at[i - 1];
 const partly = new Map(frames.partly.map(([i, got, of]) => [i, [got, of]]));
+const damaged = new Map(frames.damaged.map(([i, ...damage]) => [i, damage]));
 const copyOf = new Map(frames.copies), copiedBy = new Map(frames.copies.map(([i, before]) => [before, i]));
 const rank = Uint8Array.from({ length: total }, (_, i) =>
-  frames.after[i] === -1 ? LOST : copyOf.has(i) ? AGAIN : frames.kind[i]);
+  frames.after[i] === -1 ? LOST : damaged.has(i) ? DAMAGED : copyOf.has(i) ? AGAIN : frames.kind[i]);
 const byLane = run.lanes.map(() => []);
 for (let i = 0; i < total; i++) byLane[frames.lane[i]].push(i);
 const longest = byLane.map(list => list.reduce((most, i) => Math.max(most, frames.after[i]), 0));
-const lost = []; for (let i = 0; i < total; i++) if (rank[i] === LOST) lost.push(i);
+const lost = []; for (let i = 0; i < total; i++) if (rank[i] >= DAMAGED) lost.push(i);
 
 // How many links are up, as steps, and the spans of the outages by lane.
 const steps = [];
@@ -63,7 +64,7 @@ function resize() {
     if (each === canvas) { width = box.width; height = box.height; }
   }
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["paper", "panel", "ink", "soft", "line", "stripe", "outage", "lost", "again", ...STATES, ...KINDS])
+  for (const name of ["paper", "panel", "ink", "soft", "line", "stripe", "outage", "lost", "noise", "again", ...STATES, ...KINDS])
     colour[name] = style.getPropertyValue("--" + name).trim();
   small = null;
   // A few devices share the height; of many, each gets a line.
@@ -81,7 +82,7 @@ function redraw() {
   requestAnimationFrame(() => { asked = false; draw(); drawOverview(); });
 }
 
-const rankColour = r => r === LOST ? colour.lost : r === AGAIN ? colour.again : colour[KINDS[r]];
+const rankColour = r => r === LOST ? colour.lost : r === DAMAGED ? colour.noise : r === AGAIN ? colour.again : colour[KINDS[r]];
 
 function draw() {
   const c = canvas.getContext("2d");
@@ -223,8 +224,8 @@ function drawTicks(c, lane, list, start, end) {
     c.fillStyle = rankColour(r); c.globalAlpha = r === 0 ? 0.75 : 1;
     const tall = half * HEIGHT[r];
     for (let px = GUTTER; px < columns; px++) {
-      if (best[0][px] === r) { c.fillRect(px, middle - tall, wide, tall); if (r === LOST && half > 12) cross(c, px + .8, middle - tall, 3); }
-      if (best[1][px] === r) { c.fillRect(px, middle, wide, tall); if (r === LOST && half > 12) cross(c, px + .8, middle + tall, 3); }
+      if (best[0][px] === r) { c.fillRect(px, middle - tall, wide, tall); if (half > 12) mark(c, r, px + .8, middle - tall, 3); }
+      if (best[1][px] === r) { c.fillRect(px, middle, wide, tall); if (half > 12) mark(c, r, px + .8, middle + tall, 3); }
     }
   }
   c.globalAlpha = 1;
@@ -233,8 +234,15 @@ function drawTicks(c, lane, list, start, end) {
   }
 }
 
-function cross(c, px, y, size) {
-  c.strokeStyle = colour.lost; c.lineWidth = 1.6; c.beginPath();
+/** A cross for what was lost, a diamond for what noise damaged, nothing for the rest. */
+function mark(c, r, px, y, size) {
+  if (r < DAMAGED) return;
+  c.strokeStyle = rankColour(r); c.lineWidth = 1.6; c.beginPath();
+  if (r === DAMAGED) {
+    c.fillStyle = colour.paper; c.moveTo(px - size, y); c.lineTo(px, y - size); c.lineTo(px + size, y); c.lineTo(px, y + size); c.closePath(); c.fill(); c.stroke();
+    c.fillStyle = rankColour(r);
+    return;
+  }
   c.moveTo(px - size, y - size); c.lineTo(px + size, y + size); c.moveTo(px + size, y - size); c.lineTo(px - size, y + size); c.stroke();
 }
 
@@ -262,11 +270,14 @@ function drawLadder(c, lane, list, start, end) {
   c.font = "10px ui-monospace, Menlo, Consolas, monospace"; c.textAlign = "left"; c.textBaseline = "middle";
   const free = [-1e9, -1e9];
   for (let place = start; place < end; place++) {
-    const i = list[place], [x0, y0, x1, y1] = rung(i), gone = frames.after[i] === -1;
+    const i = list[place], [x0, y0, x1, y1] = rung(i), gone = frames.after[i] === -1, hit = rank[i] === DAMAGED;
     c.strokeStyle = rankColour(rank[i]); c.lineWidth = i === view.chosen ? 3.5 : frames.kind[i] === 0 ? 1 : 1.7;
     c.setLineDash(gone ? [4, 3] : []);
-    c.beginPath(); c.moveTo(x0, y0); c.lineTo(x1, y1); c.stroke(); c.setLineDash([]);
-    if (gone) cross(c, x1, y1, 4);
+    c.beginPath(); c.moveTo(x0, y0);
+    // A damaged line arrives with a kink in it.
+    if (hit) { const mx = (x0 + x1) / 2, my = (y0 + y1) / 2, dy = (y1 - y0) * 0.06; c.lineTo(mx - 5, my - dy); c.lineTo(mx + 5, my - dy / 3); c.lineTo(mx - 5, my + dy / 3); c.lineTo(mx + 5, my + dy); }
+    c.lineTo(x1, y1); c.stroke(); c.setLineDash([]);
+    if (gone || hit) mark(c, rank[i], x1, y1, 4);
     else { c.fillStyle = rankColour(rank[i]); c.beginPath(); c.arc(x1, y1, 2.2, 0, 7); c.fill(); }
     const text = frames.texts[frames.text[i]];
     if (view.lane < 60 || text === "" || x1 < free[frames.way[i]]) continue;
@@ -286,9 +297,9 @@ function drawLadder(c, lane, list, start, end) {
 function drawOverview() {
   const c = overview.getContext("2d"), tall = 44, scale = at => GUTTER + at / run.shownMs * (width - GUTTER);
   if (!small) {
-    const columns = Math.max(1, Math.ceil(width)), all = new Uint32Array(columns), gone = new Uint32Array(columns);
-    for (let i = 0; i < total; i++) { const px = Math.min(columns - 1, Math.floor(scale(frames.at[i]))); (frames.kind[i] || rank[i] === LOST) && all[px]++; if (rank[i] === LOST) gone[px]++; }
-    small = { all, gone, most: all.reduce((a, b) => Math.max(a, b), 1) };
+    const columns = Math.max(1, Math.ceil(width)), all = new Uint32Array(columns), gone = new Uint32Array(columns), hit = new Uint32Array(columns);
+    for (let i = 0; i < total; i++) { const px = Math.min(columns - 1, Math.floor(scale(frames.at[i]))); (frames.kind[i] || rank[i] >= DAMAGED) && all[px]++; if (rank[i] === LOST) gone[px]++; if (rank[i] === DAMAGED) hit[px]++; }
+    small = { all, gone, hit, most: all.reduce((a, b) => Math.max(a, b), 1) };
   }
   c.fillStyle = colour.panel; c.fillRect(0, 0, width, tall);
   c.fillStyle = colour.outage; c.globalAlpha = 0.2;
@@ -300,6 +311,7 @@ function drawOverview() {
   for (let px = GUTTER; px < small.all.length; px++) {
     const high = n => n ? 3 + (tall - 8) * Math.sqrt(n / small.most) : 0;
     c.fillStyle = colour.message; c.globalAlpha = 0.55; c.fillRect(px, tall - high(small.all[px]), 1, high(small.all[px])); c.globalAlpha = 1;
+    c.fillStyle = colour.noise; c.fillRect(px, tall - high(small.hit[px]), 1, high(small.hit[px]));
     c.fillStyle = colour.lost; c.fillRect(px, tall - high(small.gone[px]), 1, high(small.gone[px]));
   }
   c.strokeStyle = colour.ink; c.lineWidth = 1.5;

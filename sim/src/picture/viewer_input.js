@@ -25,9 +25,15 @@ function moved() {
 }
 
 const escape = text => String(text).replace(/[&<>"]/g, letter => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[letter]);
+/** What noise did to a line, and what came of that. */
+function harm(i) {
+  const [flipped, dropped] = damaged.get(i), some = (number, what) => number ? [`${number} byte${number === 1 ? "" : "s"} ${what}`] : [];
+  const did = [...some(flipped, "flipped"), ...some(dropped, "missing")].join(", ") || "the end of the line before is missing";
+  return `<b class="hit">damaged by noise</b>: ${did}` + (run.checked && frames.texts[frames.text[i]] !== "" ? ", found out by its check and dropped" : "");
+}
 function fate(i) {
   const after = frames.after[i], part = partly.get(i);
-  let said = after >= 0 ? `arrived after ${after} ms` : after === -2 ? "on its way when the run ended" : part ? `<b class="bad">lost in a cut</b>: ${part[0]} of ${part[1]} bytes arrived` : '<b class="bad">lost in a cut</b>';
+  let said = rank[i] === DAMAGED ? harm(i) : after >= 0 ? `arrived after ${after} ms` : after === -2 ? "on its way when the run ended" : part ? `<b class="bad">lost in a cut</b>: ${part[0]} of ${part[1]} bytes arrived` : '<b class="bad">lost in a cut</b>';
   if (copyOf.has(i)) said += `; sent before at ${seconds(frames.at[copyOf.get(i)])}`;
   if (copiedBy.has(i)) said += `; sent again at ${seconds(frames.at[copiedBy.get(i)])}`;
   return said;
@@ -35,7 +41,8 @@ function fate(i) {
 function describe(i) {
   const name = run.lanes[frames.lane[i]], way = frames.way[i] ? `server → ${name}` : `${name} → server`;
   const text = frames.texts[frames.text[i]];
-  return `<b>${seconds(frames.at[i])}</b> ${escape(way)} · ${KINDS[frames.kind[i]]} · ${fate(i)} · link ${frames.stream[i]}<pre>${text === "" ? "(blank line)" : escape(text)}</pre>`;
+  return `<b>${seconds(frames.at[i])}</b> ${escape(way)} · ${KINDS[frames.kind[i]]} · ${fate(i)} · link ${frames.stream[i]}<pre>${text === "" ? "(blank line)" : escape(text)}</pre>` +
+    (rank[i] === DAMAGED ? `read as <pre>${escape(damaged.get(i)[2]) || "(nothing)"}</pre>` : "");
 }
 /** The frames within a few pixels of a point, the nearest first. */
 function near(px, y) {
@@ -144,13 +151,14 @@ element("command").textContent = run.command;
 element("hash").textContent = "trace " + run.hash;
 element("copy").addEventListener("click", () => navigator.clipboard?.writeText(run.command));
 const sums = [["sent", count(run.sent)], ["delivered", count(run.delivered)], ["lost", count(run.lost), run.lost], ["repeated", count(run.repeated), run.repeated], ["reordered", count(run.reordered), run.reordered],
+  ...(run.damaged || damaged.size ? [["damaged", count(run.damaged), run.damaged]] : []),
   ["links", count(run.links)], ["longest pause", (run.pauseMs / 1000).toFixed(1) + " s"], ["bytes/message", run.bytesPerMessage.toFixed(1)]];
 element("sums").innerHTML = `<tr>${sums.map(([name]) => `<th scope="col">${name}</th>`).join("")}</tr><tr>${sums.map(([, value, bad]) => `<td${bad ? ' class="bad"' : ""}>${value}</td>`).join("")}</tr>`;
 element("verdict").innerHTML = run.violations.length ? `<span class="bad" title="${escape(run.violations.slice(0, 20).join("\n"))}">✗ The guarantee was broken: ${escape(run.violations[0])}${run.violations.length > 1 ? ` … (${run.violations.length})` : ""}</span>` : run.holes.length ? `<span class="again" title="${escape(run.holes.slice(0, 20).join("\n"))}">${run.profile} promised no more than this, but nobody forgot anything, and ${escape(run.holes[0])}${run.holes.length > 1 ? ` … (${run.holes.length})` : ""}</span>`
   : `<span class="good">✓ The guarantee held${run.lost ? ": what is lost, its sender lost with its memory, or said so" : ""}.</span>`;
 if (run.endMs > run.shownMs) element("verdict").innerHTML += `<br><small>Quiet from ${seconds(run.shownMs, 1000)} to ${seconds(run.endMs, 1000)}: not shown.</small>`;
-element("legend").innerHTML = [...KINDS.slice(1, 6).reverse(), "keepalive", "lost", "again", "up", "greeting", "connecting", "off", "outage"]
-  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "sent again", lost: "✕ lost in a cut", up: "link up", off: "power off" }[name] || name}</span>`).join("");
+element("legend").innerHTML = [...KINDS.slice(1, 6).reverse(), "keepalive", "lost", ...(damaged.size ? ["noise"] : []), "again", "up", "greeting", "connecting", "off", "outage"]
+  .map(name => `<span><i style="background:var(--${name})"></i>${{ hello: "hello, welcome", probe: "probe, rewind", again: "sent again", lost: "✕ lost in a cut", noise: "◇ damaged by noise", up: "link up", off: "power off" }[name] || name}</span>`).join("");
 element("outages").open = run.outages.length <= 3;
 element("outages").querySelector("summary").textContent = `${run.outages.length} outage${run.outages.length === 1 ? "" : "s"}`;
 element("outages").querySelector("table").innerHTML = "<tr><th>outage<th>at<th>for<th>whom<th>how</tr>" + run.outages.map(outage =>

@@ -103,6 +103,15 @@ impl Template {
         all
     }
 
+    /// Every number at its highest, the others as they come first.
+    pub(super) fn highest(&self) -> toml::Table {
+        let highest = |choice: &Choice| match choice {
+            Choice::Number(_) => choice.extremes().pop(),
+            _ => choice.extremes().into_iter().next(),
+        };
+        self.parameters.iter().filter_map(|(key, choice)| Some((key.clone(), highest(choice)?))).collect()
+    }
+
     fn draw(&self, chance: &mut SplitMix64) -> Vec<Entry> {
         let count = self.count.draw(chance);
         let one = |_| {
@@ -133,6 +142,7 @@ impl Scenario {
     }
 
     /// A story drawn at random from a seed, the run of which takes the same seed: up to three devices, and three to twelve outages in half a minute.
+    /// One in eight is that of a serial line, with checks and times of noise.
     pub fn random(seed: u64) -> Self {
         let mut chance = SplitMix64::from_seed(seed);
         let mut below = |bound: u32| (chance.next_u64() % u64::from(bound)) as u32;
@@ -146,11 +156,13 @@ impl Scenario {
                 Entry { at_ms: 500 + below(27_000), when: None, for_ms: 50 + below(longest), device, outage }
             })
             .collect();
+        let check = add_noise(seed, &mut outages);
         outages.sort_by_key(|entry: &Entry| entry.at_ms);
         let fleet = FleetTable {
             devices,
             window: [1, 2, 16][below(3) as usize],
             message_every_ms: [200, 1_000, 3_000][below(3) as usize],
+            check,
             ..FleetTable::default()
         };
         let name = format!("seed-{seed}");
@@ -159,6 +171,25 @@ impl Scenario {
         let seed = i64::try_from(seed).is_ok().then_some(seed);
         Self { name, about, for_ms: 30_000, seed, fleet, outages, random: Vec::new() }
     }
+}
+
+/// Keeps what is drawn for noise apart from the rest of a random story, which is the same with it and without.
+const NOISE: u64 = 0x5e71_a100_0a5e;
+
+/// Makes one story in eight that of a serial line, with up to three times of noise; whether it did.
+fn add_noise(seed: u64, outages: &mut Vec<Entry>) -> bool {
+    let mut chance = SplitMix64::from_seed(seed ^ NOISE);
+    let mut below = |bound: u32| (chance.next_u64() % u64::from(bound)) as u32;
+    if below(8) > 0 {
+        return false;
+    }
+    for _ in 0..1 + below(3) {
+        // From a line now and then to nearly every one.
+        let most = [200, 2_000, 20_000][below(3) as usize];
+        let outage = Outage::Noise { flip_per_million: 1 + below(most), drop_per_million: below(most / 2) };
+        outages.push(Entry { at_ms: 500 + below(27_000), when: None, for_ms: 50 + below(9_000), device: None, outage });
+    }
+    true
 }
 
 fn random_outage(below: &mut impl FnMut(u32) -> u32) -> Outage {

@@ -26,7 +26,11 @@ const PARAMETERS: &[(&str, RangeInclusive<u64>)] = &[
     ("ppm", 0..=100_000),
     ("rate", 1..=u32::MAX as u64),
     ("buffer", 0..=u32::MAX as u64),
+    ("flip_per_million", 0..=MILLION as u64),
+    ("drop_per_million", 0..=MILLION as u64),
 ];
+/// Of a million bytes no more than so many can be damaged.
+const MILLION: u32 = 1_000_000;
 /// What an entry says besides the outage itself.
 const COMMON: [&str; 4] = ["at_ms", "for_ms", "device", "when"];
 /// The most outages that one `[random]` block draws.
@@ -84,6 +88,7 @@ fn fleet(mut table: Table<'_>) -> Read<FleetTable> {
         deliveries: table.deliveries("deliveries")?.unwrap_or(usual.deliveries),
         latency_ms: table.small("latency_ms", 0..=60_000)?.unwrap_or(usual.latency_ms),
         jitter_ms: table.small("jitter_ms", 0..=60_000)?.unwrap_or(usual.jitter_ms),
+        check: table.flag("check")?.unwrap_or(usual.check),
     };
     table.finish()?;
     Ok(fleet)
@@ -109,6 +114,7 @@ fn entry(mut table: Table<'_>, story: &Scenario) -> Read<Entry> {
         };
     }
     let outage = table.outage(&keys)?;
+    table.does_something(&outage)?;
     if let (true, Some(_)) = (outage.is_servers(), device) {
         return Err(table.wrong("device", format!("`{}` concerns the server and no device", outage.name())));
     }
@@ -153,6 +159,8 @@ fn template(mut table: Table<'_>, story: &Scenario) -> Read<Template> {
     for keys in template.extremes() {
         table.outage(&keys)?;
     }
+    let most = table.outage(&template.highest())?;
+    table.does_something(&most)?;
     Ok(template)
 }
 
@@ -283,6 +291,14 @@ impl<'t> Table<'t> {
         read.map(Some).map_err(|error| self.wrong(key, format!("`{key}`: {}", error.message())))
     }
 
+    fn flag(&mut self, key: &'static str) -> Read<Option<bool>> {
+        match self.take(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Boolean(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(self.wrong(key, format!("`{key}` is {}; give true or false", kind(other)))),
+        }
+    }
+
     fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Read<Option<u64>> {
         self.take(key).map(|value| number(self.text, key, value, &range)).transpose()
     }
@@ -349,7 +365,24 @@ impl<'t> Table<'t> {
                 return Err(self.wrong(key, format!("`{key}` is {number}; give {} to {}", range.start(), range.end())));
             }
         }
+        if let Outage::Noise { flip_per_million, drop_per_million } = outage
+            && flip_per_million + drop_per_million > MILLION
+        {
+            let both = format!("{flip_per_million} flipped and {drop_per_million} dropped");
+            return Err(
+                self.wrong("drop_per_million", format!("{both} of a million are more than there are; give no more together"))
+            );
+        }
         Ok(outage)
+    }
+
+    /// Complains of an outage that is none.
+    fn does_something(&self, outage: &Outage) -> Read<()> {
+        if matches!(outage, Outage::Noise { flip_per_million: 0, drop_per_million: 0 }) {
+            let what = "`noise` flips and drops nothing; give `flip_per_million`, `drop_per_million`, or both";
+            return Err(self.wrong("do", what));
+        }
+        Ok(())
     }
 
     /// An error at the value of a key.

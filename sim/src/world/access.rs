@@ -29,6 +29,13 @@ pub struct Access {
     pub drop_per_million: u32,
 }
 
+impl Access {
+    /// Whether bytes to and from this node are damaged.
+    pub const fn is_noisy(&self) -> bool {
+        self.flip_per_million > 0 || self.drop_per_million > 0
+    }
+}
+
 /// What happens to a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connecting {

@@ -1,8 +1,8 @@
 //! How bytes travel: from a machine into its pipe, over the way, to the machine at the other end.
 
 use super::agenda::Due;
+use super::noise::{Noise, disturb};
 use super::{Access, Machine, NodeId, StreamId, World};
-use crate::rng::SplitMix64;
 use crate::stream::{Direction, StreamState};
 
 impl<M: Machine> World<M> {
@@ -152,10 +152,15 @@ impl<M: Machine> World<M> {
         let noise = Noise::between(&near.access, &far.access);
         let mut segment = std::mem::take(&mut self.segment);
         segment.clear();
+        let first = stream.pipes[side].passed();
         stream.pipes[side].take_segment(&mut segment);
         let moved = !segment.is_empty();
-        if noise.is_some() {
-            noise.disturb(&mut segment, &mut self.nodes[from.0 as usize].random);
+        if noise.is_some() || !self.damages.is_empty() {
+            let (damages, random) = (&self.damages, &mut self.nodes[from.0 as usize].random);
+            let chosen = |place| damages.get(&(id, direction, place)).copied();
+            let drawn = |random: &mut _| noise.is_some().then(|| noise.damage(random)).flatten();
+            let (flipped, dropped) = disturb(&mut segment, first, |place| chosen(place).or_else(|| drawn(random)));
+            self.trace.noise(self.now, id, direction, flipped, dropped);
         }
         if suspended {
             // Its system takes it; the program reads it when it goes on. An end stays behind what it has not read.
@@ -202,39 +207,5 @@ impl<M: Machine> World<M> {
             received.drain(..consumed);
         }
         self.pump(to, Some(id));
-    }
-}
-
-/// What a way does to the bytes on it, where it is no TCP's.
-#[derive(Clone, Copy)]
-struct Noise {
-    flip_per_million: u64,
-    drop_per_million: u64,
-}
-
-impl Noise {
-    fn between(near: &Access, far: &Access) -> Self {
-        Self {
-            flip_per_million: u64::from(near.flip_per_million) + u64::from(far.flip_per_million),
-            drop_per_million: u64::from(near.drop_per_million) + u64::from(far.drop_per_million),
-        }
-    }
-
-    fn is_some(self) -> bool {
-        self.flip_per_million + self.drop_per_million > 0
-    }
-
-    fn disturb(self, bytes: &mut Vec<u8>, random: &mut SplitMix64) {
-        bytes.retain_mut(|byte| {
-            let number = random.next_u64();
-            let fate = (number >> 3) % 1_000_000;
-            if fate < self.drop_per_million {
-                return false;
-            }
-            if fate - self.drop_per_million < self.flip_per_million {
-                *byte ^= 1 << (number & 7);
-            }
-            true
-        });
     }
 }
