@@ -305,6 +305,18 @@ fn segments_are_no_larger_than_told() {
 }
 
 #[test]
+fn a_slow_line_is_as_slow_one_way_as_the_other() {
+    let played = play_with(FleetTable { message_every_ms: 1_000, ..FleetTable::default() }, Outage::Slow { rate: 10 }, 10_000);
+    let slowest = |way| {
+        let during = played.delays(way).into_iter().filter(|&(at, _)| at > BEGIN && at < played.end);
+        during.map(|(_, delay)| delay).max().expect("something was written")
+    };
+    let (up, down) = (slowest(UP), slowest(DOWN));
+    // Three messages of 64 bytes wait for each other.
+    assert!((15..60).contains(&up) && up.abs_diff(down) < 20, "{up} ms up, {down} ms down");
+}
+
+#[test]
 fn a_slow_line_carries_no_more_than_its_rate() {
     let played = play_with(FleetTable { message_every_ms: 50, ..FleetTable::default() }, Outage::Slow { rate: 1 }, 10_000);
     let bytes: usize = played

@@ -116,10 +116,8 @@ impl<M: Machine> World<M> {
             }
             stream.allowance[side] -= segment;
         }
-        let slow = match near.rate.max(1).min(if far.rate == 0 { u32::MAX } else { far.rate }) {
-            _ if near.rate == 0 && far.rate == 0 => 0,
-            rate => (segment as u32).div_ceil(rate),
-        };
+        let rates = [near.rate, far.rate].into_iter().filter(|&rate| rate > 0);
+        let slow = rates.min().map_or(0, |rate| (segment as u32).div_ceil(rate));
         let latency = near.latency_ms + far.latency_ms;
         let jitter = near.jitter_ms + far.jitter_ms;
         let jitter = if jitter == 0 { 0 } else { (self.nodes[from.0 as usize].random.next_u64() % u64::from(jitter + 1)) as u32 };
