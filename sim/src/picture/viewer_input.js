@@ -28,7 +28,7 @@ const escape = text => String(text).replace(/[&<>"]/g, letter => ({ "&": "&amp;"
 /** What noise did to a line, and what came of that. */
 function harm(i) {
   const [flipped, dropped] = damaged.get(i), some = (number, what) => number ? [`${number} byte${number === 1 ? "" : "s"} ${what}`] : [];
-  const did = [...some(flipped, "flipped"), ...some(dropped, "missing")].join(", ") || "the end of the line before is missing";
+  const did = [...some(flipped, "flipped"), ...some(dropped, "missing")].join(", ") || "it ran into the line before";
   return `<b class="hit">damaged by noise</b>: ${did}` + (run.checked && frames.texts[frames.text[i]] !== "" ? ", found out by its check and dropped" : "");
 }
 function fate(i) {

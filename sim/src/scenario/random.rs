@@ -142,7 +142,7 @@ impl Scenario {
     }
 
     /// A story drawn at random from a seed, the run of which takes the same seed: up to three devices, and three to twelve outages in half a minute.
-    /// One in eight is that of a serial line, with checks and times of noise.
+    /// One in twelve is that of a serial line, with checks and times of noise.
     pub fn random(seed: u64) -> Self {
         let mut chance = SplitMix64::from_seed(seed);
         let mut below = |bound: u32| (chance.next_u64() % u64::from(bound)) as u32;
@@ -176,11 +176,11 @@ impl Scenario {
 /// Keeps what is drawn for noise apart from the rest of a random story, which is the same with it and without.
 const NOISE: u64 = 0x5e71_a100_0a5e;
 
-/// Makes one story in eight that of a serial line, with up to three times of noise; whether it did.
+/// Makes one story in twelve that of a serial line, with up to three times of noise; whether it did.
 fn add_noise(seed: u64, outages: &mut Vec<Entry>) -> bool {
     let mut chance = SplitMix64::from_seed(seed ^ NOISE);
     let mut below = |bound: u32| (chance.next_u64() % u64::from(bound)) as u32;
-    if below(8) > 0 {
+    if below(12) > 0 {
         return false;
     }
     for _ in 0..1 + below(3) {
