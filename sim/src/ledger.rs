@@ -4,15 +4,19 @@
 //! what it got without trusting the session. Every profile is judged twice: by what its wire promises (SPEC.md, section 12), and by
 //! whether anything was lost, repeated or reordered although nobody forgot anything.
 
+mod account;
 mod delivery;
+mod noise;
 mod numbers;
 mod reports;
 
+pub use account::Account;
 pub use delivery::{Deliveries, Delivery};
 pub(crate) use reports::Report;
 
 use crate::actor::Profile;
 use holdline_proto::Instant;
+use noise::Noise;
 use numbers::{Numbers, Odd};
 use reports::{Counts, Reports};
 use std::collections::{BTreeSet, VecDeque};
@@ -37,18 +41,6 @@ pub struct Ledger {
     pub(crate) reports: Reports,
     violations: Vec<String>,
     holes: Vec<String>,
-}
-
-/// What a serial line does to the bytes of a direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Noise {
-    /// Nothing.
-    #[default]
-    None,
-    /// It damages them.
-    Lasts,
-    /// Nothing any more; but the LF of the last line may be lost, and then the next line is, too.
-    Echoes,
 }
 
 /// A message in an outbox.
@@ -80,43 +72,6 @@ pub enum Placed {
     Dropped,
 }
 
-/// What became of the messages of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Given to the session by the sending application.
-    pub sent: u64,
-    /// Given to the receiving application, repeats not counted.
-    pub delivered: u64,
-    /// Replaced by a newer value before any wire had seen them, as *latest* is meant to.
-    pub replaced: u64,
-    /// Never delivered.
-    pub lost: u64,
-    /// Delivered once more.
-    pub repeated: u64,
-    /// Delivered after a later one.
-    pub reordered: u64,
-    /// Given to the receiving application with another text than was ever sent; the message itself counts as lost, or comes besides.
-    pub damaged: u64,
-    /// Of the lost: what somebody's loss of memory cost, or what a session dropped and said so.
-    pub lost_excused: u64,
-    /// Of the repeated: what somebody's loss of memory cost.
-    pub repeated_excused: u64,
-}
-
-impl std::ops::AddAssign for Account {
-    fn add_assign(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.delivered += other.delivered;
-        self.replaced += other.replaced;
-        self.lost += other.lost;
-        self.repeated += other.repeated;
-        self.reordered += other.reordered;
-        self.damaged += other.damaged;
-        self.lost_excused += other.lost_excused;
-        self.repeated_excused += other.repeated_excused;
-    }
-}
-
 impl Ledger {
     /// An empty account, to be judged by what this profile promises.
     pub fn new(profile: Profile) -> Self {
@@ -146,7 +101,8 @@ impl Ledger {
 
     /// The sending application has handed its next message of a delivery to its session.
     pub fn sent(&mut self, delivery: Delivery, placed: Placed, now: Instant) {
-        let (contested, noise) = (self.contested, self.noise);
+        let contested = self.contested;
+        let is_safe = placed != Placed::OnTheWire || !self.noise.takes_datagram();
         let numbers = self.of(delivery);
         numbers.sent += 1;
         let number = numbers.sent;
@@ -155,13 +111,8 @@ impl Ledger {
             numbers.may_be_repeated.insert(number);
         }
         match placed {
-            Placed::OnTheWire if noise == Noise::None => {}
-            Placed::OnTheWire => {
-                numbers.may_be_lost.insert(number);
-                if noise == Noise::Echoes {
-                    self.noise = Noise::None;
-                }
-            }
+            Placed::OnTheWire if is_safe => {}
+            Placed::OnTheWire => drop(numbers.may_be_lost.insert(number)),
             Placed::Dropped => {
                 numbers.withdraw(number);
                 numbers.may_be_lost.insert(number);
