@@ -33,6 +33,7 @@ enum Fault {
     BytesFlipAndDrop,
     BurstOfNoise,
     WireCut,
+    WireCutForLong,
     Reset,
     BlackHole,
     HalfOpenServer,
@@ -40,11 +41,12 @@ enum Fault {
     ServerKilled,
     BoardReset,
     BoardResetInNoise,
+    BoardResetInPulse,
 }
 
 use Fault::*;
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 20] = [
     RelayKilled,
     RelayHangs,
     RelayHangsForAMoment,
@@ -56,6 +58,7 @@ const FAULTS: [Fault; 18] = [
     BytesFlipAndDrop,
     BurstOfNoise,
     WireCut,
+    WireCutForLong,
     Reset,
     BlackHole,
     HalfOpenServer,
@@ -63,6 +66,7 @@ const FAULTS: [Fault; 18] = [
     ServerKilled,
     BoardReset,
     BoardResetInNoise,
+    BoardResetInPulse,
 ];
 
 #[test]
@@ -79,7 +83,7 @@ fn the_board_behind_a_relay_loses_nothing_whatever_breaks() {
         }
         for _ in 0..DRAWN {
             let fault = FAULTS[(relayed.chance.next_u64() % FAULTS.len() as u64) as usize];
-            relayed.strike(fault, NOISE);
+            relayed.strike(fault, NOISE / 2);
         }
     }
     relayed.verdict();
@@ -117,8 +121,7 @@ impl Relayed {
         Self { trial, relay, wire, told, chance, wedged: 0 }
     }
 
-    /// Has it happen, and goes on until it is over and messages flow.
-    /// The wire has that much noise meanwhile.
+    /// Has it happen on a wire with that much noise, and goes on until it is over and messages flow.
     fn strike(&mut self, fault: Fault, noise: u32) {
         let name = format!("{fault:?}");
         self.trial.let_the_link_last();
@@ -155,6 +158,12 @@ impl Relayed {
                 self.wire.cut(false);
                 assert!(self.wire.lost() > lost, "nothing was said into the cut wire");
             }
+            // The board takes a relay that it cannot hear for dead.
+            WireCutForLong => {
+                let wire = self.wire.clone();
+                self.wedge(|_| wire.cut(true));
+                self.wire.cut(false);
+            }
             Reset => self.trial.toxic("reset_peer", r#""timeout": 0"#, 500),
             BlackHole => self.trial.toxic("black_hole", "", 2_500),
             HalfOpenServer => self.trial.toxic("half_open", r#""stays": "server""#, 2_500),
@@ -169,6 +178,11 @@ impl Relayed {
             BoardResetInNoise => {
                 self.trial.reset_board();
                 self.noise(NOISE, NOISE, 3_000);
+            }
+            // While the pin is low; a board that starts lets it go.
+            BoardResetInPulse => {
+                self.wedge(Relay::stop);
+                self.trial.reset_board();
             }
         }
         self.trial.until_it_flows(&name);
