@@ -40,6 +40,9 @@ pub struct Mutant {
     ended: Option<Stop>,
     /// How often it was woken at this time.
     wakes: (u64, u32),
+    /// How many connections it wanted, and the one that it has still to wait for: from when on, and for how long.
+    attempts: u64,
+    attempt: Option<(u64, u32)>,
 }
 
 /// How the subject's time follows from the world's.
@@ -85,6 +88,8 @@ impl Mutant {
             clock: Clock { origin: 0, now: 0, ahead: 0, is_slow: false },
             ended: None,
             wakes: (0, 0),
+            attempts: 0,
+            attempt: None,
         }
     }
 
@@ -147,6 +152,9 @@ impl Mutant {
         }
         self.drain();
         if let Some(stream) = self.stream_of(&client) {
+            if verb == "recv" && answer.get("delivery").is_some_and(|delivery| delivery == "exactly-once") {
+                deeds.extend(self.accepted(stream));
+            }
             self.perform(stream, deeds);
         }
         answer
@@ -165,6 +173,10 @@ impl Mutant {
     /// As [`Subject::handle_connected`].
     pub fn handle_connected(&mut self, now: Instant, result: Result<u64, ConnectFailure>) {
         let inner = self.turn(now);
+        if !self.links.is_empty() {
+            // It has one, and this one comes of the defect.
+            return;
+        }
         if let (Some(_), Ok(stream)) = (self.defect, result) {
             let mut link = Link::new(stream, self.clock.now, &self.setup);
             link.client = self.setup.client.clone();
@@ -183,16 +195,19 @@ impl Mutant {
         } else if self.ended.is_none() {
             self.hear(stream, bytes);
             self.hear_waiting();
+            self.hurry();
         }
     }
 
     /// As [`Subject::handle_disconnected`].
     pub fn handle_disconnected(&mut self, now: Instant, stream: u64) {
         let inner = self.turn(now);
+        self.end(stream);
         self.subject.handle_disconnected(inner, stream);
         self.forget(stream);
         self.drain();
         self.hear_waiting();
+        self.hurry();
     }
 
     /// As [`Subject::handle_transmitted`].
@@ -235,7 +250,7 @@ impl Mutant {
             return due.filter(|_| self.ended.is_none());
         }
         let due = due.map(|at| self.clock.outer(at.as_millis()).max(self.clock.now + u64::from(self.clock.is_slow)));
-        let later = self.later.iter().map(|(at, _, _)| *at);
+        let later = self.later.iter().map(|(at, _, _)| *at).chain(self.attempt.map(|(at, _)| at));
         due.into_iter().chain(later).chain(self.alarms()).min().map(Instant::from_millis)
     }
 

@@ -7,6 +7,7 @@ mod greeting;
 mod listener;
 mod lossy;
 mod messages;
+mod supervisor;
 mod time;
 
 use super::defect::Defect;
@@ -20,6 +21,7 @@ pub fn defects() -> impl Iterator<Item = &'static Defect> {
         messages::DEFECTS,
         application::DEFECTS,
         time::DEFECTS,
+        supervisor::DEFECTS,
         listener::DEFECTS,
         lossy::DEFECTS,
         classic::DEFECTS,

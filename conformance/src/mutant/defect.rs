@@ -72,8 +72,18 @@ pub(super) enum Kind {
     Greedy(bool),
     /// Its clock runs at half speed.
     SlowClock,
+    /// When the peer ends a link, before the subject learns of it.
+    Ended(OnLine),
+    /// When the application has taken a message.
+    Accepted(fn(&mut Scene<'_>) -> Vec<Deed>),
     /// A client does not wait before it connects.
     NoWaits,
+    /// It waits so many milliseconds more before its n-th connection, from 1.
+    Waits(fn(u64) -> u64),
+    /// It takes what it has written as sent.
+    NoStalls,
+    /// A link that was taken over stays open, and what comes on it is read as the new one's.
+    ReadsOldLink,
     /// A classic server does not wait before its first message.
     NoRest,
     /// One connection is served at a time until it has said hello.
@@ -111,6 +121,8 @@ pub(super) enum Deed {
     CloseOther(u64),
     /// All are.
     CloseAll,
+    /// A client opens a connection that its session knows nothing of.
+    Connect,
     /// The program ends.
     Crash,
 }

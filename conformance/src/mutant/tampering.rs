@@ -22,6 +22,7 @@ impl Mutant {
                 bytes = self.with_scene(stream, |scene| tamper(scene, &bytes)).unwrap_or_default();
             }
         }
+        let (stream, bytes) = self.succeeded(stream, bytes);
         let holds_back = self.has(|kind| matches!(kind, Kind::WholeLines));
         let has_hook = self.has(|kind| matches!(kind, Kind::Heard(_) | Kind::Unchecked | Kind::WholeLines));
         let is_late = self.has(|kind| matches!(kind, Kind::OneHello));
@@ -141,6 +142,7 @@ impl Mutant {
                         self.close(other);
                     }
                 }
+                Deed::Connect => self.output.push_back(Io::Connect { timeout_ms: 10_000 }),
                 Deed::Crash => self.ended = Some(Stop::Crashed("the subject's process ended: index out of bounds".to_owned())),
             }
             self.drain();
@@ -186,6 +188,9 @@ impl Mutant {
         while let Some(io) = self.subject.poll_io() {
             match io {
                 Io::Write { stream, bytes } => self.write(stream, &bytes),
+                Io::Close { stream }
+                    if self.has(|kind| matches!(kind, Kind::ReadsOldLink)) && self.successor(stream).is_some() => {}
+                Io::Connect { timeout_ms } => self.connect(timeout_ms),
                 Io::Close { stream } => {
                     let is_known = self.links.contains_key(&stream);
                     self.forget(stream);
@@ -216,7 +221,10 @@ impl Mutant {
             self.with_scene(stream, |scene| scene.note_said(&body));
         }
         let now = self.inner_now();
-        if said.is_empty() {
+        if self.has(|kind| matches!(kind, Kind::NoStalls)) {
+            self.subject.handle_transmitted(now, stream, bytes.len());
+            self.say(stream, said);
+        } else if said.is_empty() {
             self.subject.handle_transmitted(now, stream, bytes.len());
         } else if let Some(link) = self.links.get_mut(&stream) {
             link.wrote(said.len(), bytes.len());
@@ -234,6 +242,50 @@ impl Mutant {
             && link.heard == if is_2019 { 1 } else { 2 }
         {
             self.clock.ahead += 200;
+        }
+    }
+
+    /// Lets a client connect, or has it wait.
+    fn connect(&mut self, timeout_ms: u32) {
+        self.attempts += 1;
+        let kinds = self.defect.map(|defect| defect.kinds).unwrap_or_default();
+        let longer =
+            kinds.iter().find_map(|kind| if let Kind::Waits(longer) = kind { Some(longer(self.attempts)) } else { None });
+        match longer.unwrap_or(0) {
+            0 => self.output.push_back(Io::Connect { timeout_ms }),
+            longer => self.attempt = Some((self.clock.now + longer, timeout_ms)),
+        }
+    }
+
+    /// What the defect does when the application has taken a message.
+    pub(super) fn accepted(&mut self, stream: u64) -> Vec<Deed> {
+        let kinds = self.defect.map(|defect| defect.kinds).unwrap_or_default();
+        let hook = kinds.iter().find_map(|kind| if let Kind::Accepted(hook) = kind { Some(*hook) } else { None });
+        hook.and_then(|hook| self.with_scene(stream, hook)).unwrap_or_default()
+    }
+
+    /// What it does when the peer ends a link.
+    pub(super) fn end(&mut self, stream: u64) {
+        let kinds = self.defect.map(|defect| defect.kinds).unwrap_or_default();
+        let hook = kinds.iter().find_map(|kind| if let Kind::Ended(hook) = kind { Some(*hook) } else { None });
+        if let Some(deeds) = hook.and_then(|hook| self.with_scene(stream, |scene| hook(scene, &[]))) {
+            self.perform(stream, deeds);
+        }
+    }
+
+    /// The link that has taken over from this one.
+    fn successor(&self, stream: u64) -> Option<u64> {
+        self.links.values().find(|link| link.rival == Some(stream)).map(|link| link.stream)
+    }
+
+    /// Where bytes of a link are read, and with what of its own before them.
+    fn succeeded(&mut self, stream: u64, bytes: Vec<u8>) -> (u64, Vec<u8>) {
+        match self.successor(stream).filter(|_| self.has(|kind| matches!(kind, Kind::ReadsOldLink))) {
+            Some(new) => {
+                let begun = self.links.get_mut(&stream).map(|link| std::mem::take(&mut link.partial));
+                (new, [begun.unwrap_or_default(), bytes].concat())
+            }
+            None => (stream, bytes),
         }
     }
 
@@ -289,6 +341,9 @@ impl Mutant {
         self.later = later;
         for (_, stream, bytes) in due {
             self.say(stream, bytes);
+        }
+        if let Some((_, timeout_ms)) = self.attempt.take_if(|(at, _)| *at <= now) {
+            self.output.push_back(Io::Connect { timeout_ms });
         }
         for kind in self.defect.map(|defect| defect.kinds).unwrap_or_default() {
             let Kind::Alarm(due, hook) = kind else { continue };

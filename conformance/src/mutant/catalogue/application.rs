@@ -1,6 +1,7 @@
 //! Defects of what the application is told, and of what is kept.
 
 use super::super::defect::{Deed, Defect, Kind};
+use super::super::scene::is_greeting;
 use super::{ALL, BOTH, CLIENT, NATIVE, SERVER};
 use serde_json::{Value as Json, json};
 
@@ -245,6 +246,28 @@ pub(super) static DEFECTS: &[Defect] = &[
         kinds: &[Kind::Heard(|scene, line| match scene.link.is_greeted && line.starts_with(b"B") {
             true => Vec::new(),
             false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "falls-back-after-a-refusal",
+        what: "It goes over to its fallback when it was refused, or answered by a broken greeting.",
+        breaks: "HL-0015",
+        roles: CLIENT,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match !scene.link.is_greeted && line.starts_with(b"HOLD/") && !is_greeting(line) {
+            true => vec![Deed::Hear(b"hello".to_vec())],
+            false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "falls-back-after-an-end",
+        what: "It goes over to its fallback when its connection ended before it was answered.",
+        breaks: "HL-0015",
+        roles: CLIENT,
+        profiles: NATIVE,
+        kinds: &[Kind::Ended(|scene, _| match scene.link.is_greeted {
+            true => Vec::new(),
+            false => vec![Deed::Hear(b"hello".to_vec())],
         })],
     },
 ];

@@ -366,4 +366,30 @@ pub(super) static DEFECTS: &[Defect] = &[
             _ => say(line),
         })],
     },
+    Defect {
+        name: "no-cap-on-outstanding",
+        what: "It sends on when a hundred messages are outstanding.",
+        breaks: "HL-0037",
+        roles: BOTH,
+        profiles: V2020,
+        kinds: &[
+            Kind::Said(|scene, line| {
+                let mut deeds = say(line);
+                let is_full = message(scene, line).is_some() && scene.link.ids_out.len() >= 99;
+                // The session makes room for one more when it believes its oldest to be acked.
+                let oldest = scene.link.ids_out.iter().nth(scene.past.count as usize).copied();
+                if let Some(oldest) = oldest.filter(|_| is_full) {
+                    scene.past.count += 1;
+                    deeds.push(Deed::Hear(classic_line(oldest, b"")));
+                }
+                deeds
+            }),
+            Kind::Heard(|scene, line| {
+                if let Some(id) = ack(scene, line) {
+                    scene.link.ids_out.remove(&id);
+                }
+                hear(line)
+            }),
+        ],
+    },
 ];

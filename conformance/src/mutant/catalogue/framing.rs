@@ -203,4 +203,29 @@ pub(super) static DEFECTS: &[Defect] = &[
             deeds
         })],
     },
+    Defect {
+        name: "crashes-on-a-huge-number",
+        what: "Its program ends when a number has more digits than it can hold.",
+        breaks: "HL-0144",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| {
+            let digits = line.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+            match scene.link.is_greeted && b"MARP".contains(line.first().unwrap_or(&0)) && digits > 20 {
+                true => vec![Deed::Crash],
+                false => vec![Deed::Hear(line.to_vec())],
+            }
+        })],
+    },
+    Defect {
+        name: "one-bad-first-line-ends-all",
+        what: "Its program ends when a first line is no text.",
+        breaks: "HL-0144 HL-0119",
+        roles: super::SERVER,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| {
+            let is_text = std::str::from_utf8(line).is_ok_and(|line| !line.contains('\0'));
+            if scene.link.is_greeted || is_text { vec![Deed::Hear(line.to_vec())] } else { vec![Deed::Crash] }
+        })],
+    },
 ];

@@ -169,4 +169,12 @@ pub(super) static DEFECTS: &[Defect] = &[
             false => bytes[..bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1)].to_vec(),
         })],
     },
+    Defect {
+        name: "reads-the-old-link",
+        what: "It goes on reading a link that was taken over, and takes what comes on it as the new one's.",
+        breaks: "HL-0122",
+        roles: SERVER,
+        profiles: ALL,
+        kinds: &[Kind::ReadsOldLink],
+    },
 ];

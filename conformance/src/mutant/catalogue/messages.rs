@@ -1,7 +1,7 @@
 //! Defects of messages: numbers, acks, windows, gaps.
 
 use super::super::defect::{Deed, Defect, Kind};
-use super::super::scene::{is_greeting, message, number, with};
+use super::super::scene::{field, is_greeting, message, number, with};
 use super::{ALL, BOTH, NATIVE};
 use serde_json::json;
 
@@ -314,5 +314,34 @@ pub(super) static DEFECTS: &[Defect] = &[
             Some((n, _)) if scene.link.is_greeted && n > scene.past.received + scene.setup.window => Vec::new(),
             _ => vec![Deed::Hear(line.to_vec())],
         })],
+    },
+    Defect {
+        name: "acks-what-an-earlier-stream-sent",
+        what: "It acks a message that it received under an earlier epoch as one of the present.",
+        breaks: "HL-0074",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[
+            Kind::Heard(|scene, line| {
+                if is_greeting(line)
+                    && !scene.past.epoch_in.is_empty()
+                    && field(line, "epoch").as_ref() != Some(&scene.past.epoch_in)
+                {
+                    // What the application has not taken yet.
+                    scene.past.count = scene.past.received.saturating_sub(scene.past.last_ack.unwrap_or(0));
+                    scene.past.last_ack = Some(0);
+                }
+                vec![Deed::Hear(line.to_vec())]
+            }),
+            Kind::Accepted(|scene| {
+                if scene.past.count == 0 {
+                    return Vec::new();
+                }
+                scene.past.count -= 1;
+                let n = scene.past.last_ack.unwrap_or(0) + 1;
+                scene.past.last_ack = Some(n);
+                vec![Deed::Say(format!("A{n}").into_bytes())]
+            }),
+        ],
     },
 ];

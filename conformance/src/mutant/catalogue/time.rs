@@ -1,7 +1,7 @@
-//! Defects of timers, and of when a client comes back.
+//! Defects of timers.
 
 use super::super::defect::{Deed, Defect, Kind};
-use super::super::scene::{Link, Setup, without};
+use super::super::scene::{Link, Setup, message};
 use super::{ALL, BOTH, CLIENT, NATIVE, SERVER};
 use serde_json::json;
 
@@ -126,22 +126,33 @@ pub(super) static DEFECTS: &[Defect] = &[
         kinds: &[Kind::SlowClock],
     },
     Defect {
-        name: "comes-back-at-once",
-        what: "It connects again at once, whatever happened.",
-        breaks: "HL-0132 HL-0133 HL-0134 HL-0139",
-        roles: CLIENT,
+        name: "never-stalls",
+        what: "It takes what it has written as sent, and does not notice that the transport takes nothing.",
+        breaks: "HL-0106",
+        roles: BOTH,
         profiles: ALL,
-        kinds: &[Kind::NoWaits],
+        kinds: &[Kind::NoStalls],
     },
     Defect {
-        name: "ignores-retry",
-        what: "It does not wait as long as the peer asked it to.",
-        breaks: "HL-0134",
-        roles: CLIENT,
+        name: "inherits-the-probe-timer",
+        what: "It counts the time to its first probe on a link from the last probe on the one before.",
+        breaks: "HL-0108",
+        roles: BOTH,
         profiles: NATIVE,
-        kinds: &[Kind::Heard(|_, line| match line.starts_with(b"B") || line.starts_with(b"HOLD/1 no") {
-            true => vec![Deed::Hear(without(line, "retry"))],
-            false => vec![Deed::Hear(line.to_vec())],
+        kinds: &[Kind::Said(|scene, line| {
+            let mut deeds = vec![Deed::Say(line.to_vec())];
+            if line.starts_with(b"P") {
+                scene.past.count = scene.now;
+            } else if let Some((n, _)) = message(line)
+                && scene.past.count > 0
+                && scene.past.count < scene.link.begun
+                && !scene.setup.check
+            {
+                let due = scene.past.count + scene.link.timeout_ms / 2;
+                scene.past.count = 0;
+                deeds.push(Deed::SayLater(due.saturating_sub(scene.now), format!("P{n}\n").into_bytes()));
+            }
+            deeds
         })],
     },
 ];
