@@ -163,6 +163,10 @@ impl Mutant {
     /// As [`Subject::handle_accepted`].
     pub fn handle_accepted(&mut self, now: Instant, stream: u64) {
         let inner = self.turn(now);
+        if self.has(|kind| matches!(kind, Kind::CapsAllLinks)) && self.links.len() as u64 >= self.setup.half_open {
+            self.output.push_back(Io::Close { stream });
+            return;
+        }
         if self.defect.is_some() {
             self.links.insert(stream, Link::new(stream, self.clock.now, &self.setup));
         }

@@ -2,8 +2,11 @@
 
 mod application;
 mod classic;
+mod classic_pace;
+mod first_line;
 mod framing;
 mod greeting;
+mod links;
 mod listener;
 mod lossy;
 mod messages;
@@ -17,14 +20,17 @@ use crate::case::{Profile, Role};
 pub fn defects() -> impl Iterator<Item = &'static Defect> {
     let parts = [
         framing::DEFECTS,
+        first_line::DEFECTS,
         greeting::DEFECTS,
         messages::DEFECTS,
+        links::DEFECTS,
         application::DEFECTS,
         time::DEFECTS,
         supervisor::DEFECTS,
         listener::DEFECTS,
         lossy::DEFECTS,
         classic::DEFECTS,
+        classic_pace::DEFECTS,
     ];
     parts.into_iter().flatten()
 }

@@ -84,6 +84,8 @@ pub(super) enum Kind {
     NoStalls,
     /// A link that was taken over stays open, and what comes on it is read as the new one's.
     ReadsOldLink,
+    /// Its cap on connections without a hello counts those with one, too.
+    CapsAllLinks,
     /// A classic server does not wait before its first message.
     NoRest,
     /// One connection is served at a time until it has said hello.

@@ -15,6 +15,7 @@ pub(super) struct Setup {
     pub(super) window: u64,
     pub(super) max: u64,
     pub(super) check: bool,
+    pub(super) half_open: u64,
 }
 
 impl Default for Setup {
@@ -27,6 +28,7 @@ impl Default for Setup {
             window: 16,
             max: 4_096,
             check: false,
+            half_open: 1_024,
         }
     }
 }
@@ -47,6 +49,7 @@ impl Setup {
             window: number("window", 16),
             max: number("max", 4_096),
             check: text("check") == "crc32",
+            half_open: number("half_open", 1_024),
         }
     }
 

@@ -228,4 +228,42 @@ pub(super) static DEFECTS: &[Defect] = &[
             if scene.link.is_greeted || is_text { vec![Deed::Hear(line.to_vec())] } else { vec![Deed::Crash] }
         })],
     },
+    Defect {
+        name: "trims-lines",
+        what: "It takes blanks and tabs off the end of a line.",
+        breaks: "HL-0001",
+        roles: BOTH,
+        profiles: ALL,
+        kinds: &[Kind::Heard(|scene, line| match scene.link.is_greeted && !line.starts_with(b"HOLD/") {
+            true => vec![Deed::Hear(line.trim_ascii_end().to_vec())],
+            false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "takes-no-settings-at-the-ends",
+        what: "It takes the smallest and the largest values of its settings as out of range.",
+        breaks: "HL-0008",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Answer(|request, answer| {
+            let is_end = [("timeout_ms", [200, 3_600_000]), ("window", [1, 65_535]), ("max", [128, 1_048_576])]
+                .iter()
+                .any(|(key, ends)| request.get(key).and_then(Json::as_u64).is_some_and(|value| ends.contains(&value)));
+            if is_end && request.get("do").is_some_and(|verb| verb == "start") {
+                *answer = json!({"ok": false, "error": "failed", "why": "a setting is out of range"});
+            }
+            Vec::new()
+        })],
+    },
+    Defect {
+        name: "ignores-greetings-mid-link",
+        what: "It passes over a line that begins HOLD/ in the middle of a link.",
+        breaks: "HL-0153",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match scene.link.is_greeted && !scene.setup.check && line.starts_with(b"HOLD/") {
+            true => Vec::new(),
+            false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
 ];

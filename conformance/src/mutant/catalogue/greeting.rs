@@ -19,6 +19,11 @@ fn number(line: &[u8], key: &str) -> u64 {
     field(line, key).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
+/// A greeting with a field more, if it does not have it.
+fn add(line: &[u8], key: &str, value: u64) -> Vec<u8> {
+    if field(line, key).is_some() { line.to_vec() } else { [line, format!(" {key}={value}").as_bytes()].concat() }
+}
+
 /// An epoch that is said in place of the real one, which is put back where the peer names it.
 fn another_epoch(scene: &mut Scene<'_>, line: &[u8], epoch: u64) -> Vec<u8> {
     scene.link.partial.clear();
@@ -336,6 +341,54 @@ pub(super) static DEFECTS: &[Defect] = &[
         profiles: NATIVE,
         kinds: &[Kind::Heard(|scene, line| {
             heard(line, |line| with(line, "boot", number(line, "boot").wrapping_add(scene.past.links)))
+        })],
+    },
+    Defect {
+        name: "forgets-at-any-lower-seen",
+        what: "It takes a peer that says less than it has acked as one that lost its memory, also when it has not restarted.",
+        breaks: "HL-0065",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| {
+            heard(line, |line| with(line, "boot", number(line, "boot").wrapping_add(scene.past.links)))
+        })],
+    },
+    Defect {
+        name: "says-bsum-without-an-outbox",
+        what: "It says a bsum, whether it keeps its outbox or not.",
+        breaks: "HL-0075",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Said(|_, line| said(line, |line| add(line, "bsum", 1)))],
+    },
+    Defect {
+        name: "says-sum-without-a-bsum",
+        what: "It says a sum of a stream whose sender said no bsum.",
+        breaks: "HL-0076",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Said(|_, line| said(line, |line| add(line, "sum", 1)))],
+    },
+    Defect {
+        name: "confirms-by-a-blank-line-alone",
+        what: "It takes a client's first line that is not blank for nothing.",
+        breaks: "HL-0059",
+        roles: SERVER,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match scene.link.heard == 1 && !line.is_empty() {
+            true => Vec::new(),
+            false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "loses-what-comes-with-the-welcome",
+        what: "It drops what comes in the same segment as the welcome.",
+        breaks: "HL-0061",
+        roles: CLIENT,
+        profiles: NATIVE,
+        kinds: &[Kind::Bytes(|scene, bytes| match scene.link.is_greeted {
+            true => bytes.to_vec(),
+            false => bytes[..bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1)].to_vec(),
         })],
     },
 ];

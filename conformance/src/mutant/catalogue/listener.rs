@@ -1,9 +1,9 @@
 //! Defects of a server's listener.
 
 use super::super::defect::{Deed, Defect, Kind};
-use super::super::scene::{Scene, with, without};
+use super::super::scene::{Scene, field, with, without};
 use super::{ALL, BOTH, CLASSIC, NATIVE, SERVER};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 fn drop_setting(settings: &mut Json, key: &str) {
     if let Some(settings) = settings.as_object_mut() {
@@ -176,5 +176,51 @@ pub(super) static DEFECTS: &[Defect] = &[
         roles: SERVER,
         profiles: ALL,
         kinds: &[Kind::ReadsOldLink],
+    },
+    Defect {
+        name: "counts-each-return-as-a-takeover",
+        what: "It takes a device that comes back for another one of its name.",
+        breaks: "HL-0123",
+        roles: SERVER,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match returns(scene) {
+            Some(_) => vec![Deed::Hear(with(line, "boot", scene.past.links))],
+            None => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "counts-restarts",
+        what: "It refuses a device that has restarted four times, also when its old link was gone each time.",
+        breaks: "HL-0123",
+        roles: SERVER,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| {
+            let boot = field(line, "boot").and_then(|boot| boot.parse::<u64>().ok()).filter(|_| !scene.link.is_greeted);
+            scene.past.ids_in.extend(boot.map(|boot| boot as u8));
+            match scene.past.ids_in.len() > 4 && boot.is_some() {
+                true => vec![Deed::Say(b"HOLD/1 no code=duplicate-client retry=1000".to_vec()), Deed::Close],
+                false => vec![Deed::Hear(line.to_vec())],
+            }
+        })],
+    },
+    Defect {
+        name: "counts-greeted-links-as-half-open",
+        what: "It counts all its links against the cap of those without a hello.",
+        breaks: "HL-0113",
+        roles: SERVER,
+        profiles: ALL,
+        kinds: &[Kind::CapsAllLinks],
+    },
+    Defect {
+        name: "never-shuts-down",
+        what: "It says that it shuts down, and leaves its links open.",
+        breaks: "HL-0127 HL-0125",
+        roles: SERVER,
+        profiles: ALL,
+        kinds: &[Kind::Ask(|request| {
+            if request.get("do").is_some_and(|verb| verb == "shutdown") {
+                *request = json!({"do": "state"});
+            }
+        })],
     },
 ];

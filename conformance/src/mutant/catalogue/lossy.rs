@@ -110,4 +110,29 @@ pub(super) static DEFECTS: &[Defect] = &[
             if is_early && !line.starts_with(b"HOLD/") { vec![Deed::Close] } else { vec![Deed::Hear(line.to_vec())] }
         })],
     },
+    Defect {
+        name: "names-links-everywhere",
+        what: "It names its link on a stream without checks, too.",
+        breaks: "HL-0161 HL-0162",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Said(|scene, line| match is_greeting(line) && !scene.setup.check {
+            true => vec![Deed::Say([line, b" link=1"].concat())],
+            false => vec![Deed::Say(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "acks-datagrams",
+        what: "It acks a datagram.",
+        breaks: "HL-0092",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| {
+            let mut deeds = vec![Deed::Hear(line.to_vec())];
+            if scene.link.is_greeted && line.starts_with(b"D ") {
+                deeds.push(Deed::Say(format!("A{}", scene.past.last_ack.unwrap_or(0)).into_bytes()));
+            }
+            deeds
+        })],
+    },
 ];

@@ -344,4 +344,22 @@ pub(super) static DEFECTS: &[Defect] = &[
             }),
         ],
     },
+    Defect {
+        name: "an-ack-prunes-one",
+        what: "It takes an ack as one of a single message, and not of all before it.",
+        breaks: "HL-0083 HL-0084",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match number(line, b'A') {
+            Some(n) if scene.link.is_greeted && n > scene.past.count + 1 && n <= scene.past.sent => {
+                scene.past.count += 1;
+                vec![Deed::Hear(format!("A{}", scene.past.count).into_bytes())]
+            }
+            Some(n) => {
+                scene.past.count = scene.past.count.max(n);
+                vec![Deed::Hear(line.to_vec())]
+            }
+            None => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
 ];

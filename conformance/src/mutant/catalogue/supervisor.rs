@@ -54,4 +54,15 @@ pub(super) static DEFECTS: &[Defect] = &[
         profiles: ALL,
         kinds: &[Kind::Waits(|attempt| if attempt > 4 { 10_000 } else { 0 })],
     },
+    Defect {
+        name: "finds-a-retry-anywhere",
+        what: "It stays away when a bye has the word retry anywhere.",
+        breaks: "HL-0134",
+        roles: CLIENT,
+        profiles: NATIVE,
+        kinds: &[Kind::Heard(|scene, line| match scene.link.is_greeted && line.starts_with(b"Bclosing later retry=") {
+            true => vec![Deed::Hear(b"Bclosing retry=3000".to_vec())],
+            false => vec![Deed::Hear(line.to_vec())],
+        })],
+    },
 ];

@@ -155,4 +155,29 @@ pub(super) static DEFECTS: &[Defect] = &[
             deeds
         })],
     },
+    Defect {
+        name: "probes-when-idle",
+        what: "It sends a probe in place of a keepalive, also with nothing to probe for.",
+        breaks: "HL-0095",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Said(|scene, line| match line.is_empty() && scene.link.said > 1 {
+            true => vec![Deed::Say(format!("P{}", scene.past.sent).into_bytes())],
+            false => vec![Deed::Say(line.to_vec())],
+        })],
+    },
+    Defect {
+        name: "keepalives-too-often",
+        what: "It sends a keepalive every T/16.",
+        breaks: "HL-0103",
+        roles: BOTH,
+        profiles: NATIVE,
+        kinds: &[Kind::Alarm(
+            |_, link| link.is_greeted.then_some(link.last_out + link.timeout_ms / 16),
+            |scene, _| {
+                scene.link.last_out = scene.now;
+                vec![Deed::Say(Vec::new())]
+            },
+        )],
+    },
 ];
