@@ -250,6 +250,7 @@ impl<'s> HostEnd<'s> {
             self.boots = self.boots.saturating_add(1);
             self.settings_again = Saying::DUE;
         }
+        self.want_again.is_due |= self.relay.is_none();
         self.relay = Some(relay);
         self.heard_at = now;
         if is_new || !self.is_ready() {
@@ -275,7 +276,7 @@ impl<'s> HostEnd<'s> {
     fn want_every_ms(&self) -> u32 {
         let want = self.said_want();
         let follows = |relay: State| Want { join: relay.join, link: relay.link } == want;
-        if self.relay.is_none_or(follows) { STEADY_MS } else { AGAIN_MS }
+        if self.relay.is_some_and(follows) { STEADY_MS } else { AGAIN_MS }
     }
 
     fn lacks_settings(&self) -> bool {
@@ -287,7 +288,7 @@ impl<'s> HostEnd<'s> {
     }
 
     fn want_at(&self) -> Instant {
-        self.want_again.due_at(self.want_every_ms())
+        if self.relay.is_some() { self.want_again.due_at(self.want_every_ms()) } else { NEVER }
     }
 
     fn silent_at(&self) -> Instant {
@@ -307,6 +308,10 @@ impl End for HostEnd<'_> {
     }
 
     fn say(&mut self, now: Instant, line: &mut ControlLine<'_>) -> bool {
+        // A relay that is up when the host starts stays in its network: nothing else is wanted of it before it is known.
+        if self.relay.is_none() {
+            return false;
+        }
         if self.lacks_settings() && self.settings_again.is_due {
             self.settings_again.say(now);
             return self.settings.write(line).is_ok();
@@ -409,6 +414,28 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_that_has_other_settings_gets_these_before_anything_is_wanted_of_it() {
+        let (mut end, state) = opening();
+        for config in [None, Some(1)] {
+            hear(&mut end, State { boot: state.boot + 1, config, ..state }, at(40));
+            let mut said = std::vec::Vec::new();
+            let mut buffer = [0; 300];
+            loop {
+                let mut line = ControlLine::new(&mut buffer);
+                if !end.say(at(40), &mut line) {
+                    break;
+                }
+                let len = line.end();
+                said.push(String::from_utf8_lossy(&buffer[1..len - 10]).into_owned());
+            }
+            let mut settings = String::new();
+            SETTINGS.write(&mut settings).expect("there is room");
+            assert_eq!((said.first(), said.last().map(String::as_str)), (Some(&settings), Some("want\tjoin=0\tlink=0")));
+            end = opening().0;
+        }
+    }
+
+    #[test]
     fn why_a_connection_did_not_open_is_what_the_relay_says_of_this_one() {
         for (tcp, failure) in [
             (Tcp::Refused, Some(ConnectFailure::Refused)),
@@ -475,7 +502,7 @@ mod tests {
             said.iter().filter(|(_, text)| text.starts_with(what)).map(|&(at, _)| at).collect()
         };
         assert_eq!(times("config\t"), [2_000, 2_500]);
-        assert_eq!(times("want\tjoin=0\t"), [0, 1_000, 2_000]);
+        assert_eq!(times("want\tjoin=0\t"), [2_000], "nothing before it has been heard");
         let joins = times("want\tjoin=1\t");
         assert_eq!(joins, (0..).map(|again| 3_000 + 200 * again).take_while(|&at| at < 6_000).collect::<std::vec::Vec<_>>());
     }

@@ -4,7 +4,10 @@ use crate::chip::{Chip, Doing};
 use crate::stage::{
     BACKOFF_MS, BOOT_MS, CONFIG, PULSE_MS, SILENCE_MS, SPREAD_MS, Scene, TIMEOUT_MS, UP_MS, exchange, host, play,
 };
+use crate::world::numbered;
 use holdline_esp::{Buffers, Channel, ConnectFailure, NoResetPin, Tcp, Wifi, Wiring};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 
 #[test]
 fn a_line_comes_up_as_soon_as_its_relay_has_started() {
@@ -134,6 +137,49 @@ fn a_reboot_is_one_pulse_whatever_the_relay_does() {
         }
         assert_eq!((play.pulses().len(), play.line.connects()), (4, 4));
     });
+}
+
+#[test]
+fn a_host_that_is_reset_finds_its_relay_well_and_loses_what_it_had_alone() {
+    let scene = Scene::new();
+    scene.send(&numbered(40));
+    let (read, lives) = (RefCell::new(Vec::new()), Cell::new(0));
+    let mut tasks = scene.tasks();
+    tasks.spawn(async {
+        loop {
+            let mut buffers = Buffers::<1024, 256, 400, 4>::new();
+            let mut channel = Channel::new("pump-1", CONFIG, &mut buffers, scene.random()).expect("valid");
+            let (mut client, line) = channel.split();
+            let (host, mut wiring, since) = (host(), scene.wiring(), scene.time.ms());
+            let mut running = Box::pin(host.run(&mut client, &mut wiring));
+            let mut talking = Box::pin(async {
+                line.wait_up().await.expect("open");
+                let waited = scene.time.ms() - since;
+                // A relay that is up speaks within a second, and is in its network.
+                assert!(waited <= UP_MS + if lives.get() == 0 { 1_500 } else { 1_000 }, "{waited} ms");
+                line.write(&lives.get().to_string()).await.expect("it can be sent");
+                // Of the last that it reads it is reset before the server can know.
+                let mut buffer = [0; 64];
+                for _ in 0..10 {
+                    let text = line.readline(&mut buffer).await.expect("open");
+                    read.borrow_mut().push(text.parse::<u32>().expect("a number"));
+                    scene.time.sleep(300).await;
+                }
+                if lives.get() < 3 {
+                    line.readline(&mut buffer).await.expect("open");
+                }
+            });
+            poll_fn(|cx| {
+                assert!(running.as_mut().poll(cx).is_pending(), "it ended");
+                talking.as_mut().poll(cx)
+            })
+            .await;
+            lives.set(lives.get() + 1);
+        }
+    });
+    tasks.run(&scene.peer, 60_000, |_| lives.get() == 4);
+    assert_eq!((&scene.peer.borrow().received, &*read.borrow()), (&numbered(4), &(0..40).collect()));
+    assert_eq!((&*scene.chip.pulses.borrow(), scene.chip.boots.get(), scene.radio.0.joins.get()), (&vec![], 1, 1));
 }
 
 #[test]

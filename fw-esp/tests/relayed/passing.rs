@@ -1,6 +1,6 @@
 //! Messages pass over a cable that does what it likes.
 
-use crate::cable::{Lane, Mishap};
+use crate::cable::{Lane, Mishap, seeded};
 use crate::stage::{SETTINGS, Scene, exchange, host, play};
 use crate::world::Pace;
 use holdline_esp::{HostLink, Settings};
@@ -99,6 +99,34 @@ fn a_burst_of_the_longest_messages_finds_room_on_a_cable_of_any_speed() {
             play.wait(61_000);
             assert_eq!((play.host.relay().dropped, play.line.connects()), (0, 1));
             assert_eq!(scene.log.reports.borrow()[0].dropped, 0);
+        });
+    }
+}
+
+#[test]
+fn any_bytes_at_all_may_come_and_when_they_stop_the_line_goes_on() {
+    for seed in 0..40 {
+        let scene = Scene::seeded(seed);
+        play(&scene, &host(), |play| {
+            play.send(10);
+            let scene = play.scene;
+            play.tasks.spawn(async move {
+                let mut draw = seeded(seed);
+                for _ in 0..2_000 {
+                    // Some more like what is said here than others.
+                    let alphabet: &[u8] =
+                        [&[0xfe, b'\n', b'*', b'M', b'1'][..], b"wantrelayjoin=\t\n0123456789*", b"\n"][(draw() % 3) as usize];
+                    let of_alphabet = draw() % 5;
+                    let bytes: Vec<u8> = (0..draw() % 80)
+                        .map(|_| if draw() % 4 < of_alphabet { alphabet[draw() as usize % alphabet.len()] } else { draw() as u8 })
+                        .collect();
+                    scene.cable.lanes()[(draw() % 2) as usize].noise(&bytes);
+                    scene.time.sleep(draw() % 40).await;
+                }
+            });
+            play.wait(41_000);
+            play.send(10);
+            play.arrive(60_000);
         });
     }
 }
