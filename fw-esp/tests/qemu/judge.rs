@@ -1,7 +1,7 @@
 //! What the server printed, judged by what both ends declare. The server keeps nothing over its own end, and of the boards one does.
 
 use crate::stage::Printed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The most that is on its way at one moment, and may be repeated or lost when an end forgets it: the windows and the board's outbox.
@@ -19,16 +19,17 @@ pub(crate) struct Judge {
     repeated: u64,
     /// What is answered of each life of the server: the number that comes next.
     answers: BTreeMap<u64, u64>,
-    /// Resets of the board that its messages have not told of.
+    /// Resets of the board that its messages have not told of; of resets in quick succession some never are.
     resets: u32,
     resets_seen: u32,
+    resets_made: u32,
     /// How many messages had been counted when the board was reset last, and how many of the start before came after that.
     counted_then: u64,
     late: u64,
     /// Whether the server may have forgotten that it printed the last messages, and what the device may say twice for that.
     may_repeat: bool,
-    /// Whether the board may have forgotten the last answers, in each life of the server.
-    may_skip: BTreeMap<u64, bool>,
+    /// In which lives of the server the next answer is the first of a start of the board, before which it may have forgotten some.
+    may_skip: BTreeSet<u64>,
     /// In which life of the server something was heard.
     heard: u64,
     life: u64,
@@ -47,11 +48,8 @@ impl Judge {
 
     /// The board ends here without memory.
     pub(crate) fn expect_reset(&mut self) {
-        self.resets += 1;
+        (self.resets, self.resets_made) = (self.resets + 1, self.resets_made + 1);
         self.counted_then = self.counted;
-        for life in 0..=self.life {
-            self.may_skip.insert(life, true);
-        }
     }
 
     pub(crate) fn was_heard_in(&self, life: u64) -> bool {
@@ -94,9 +92,10 @@ impl Judge {
             None => self.boot = Some(boot),
             Some(known) => {
                 assert!(self.resets > 0, "{text:?} is of another start than {known}, and nobody has reset the board");
-                // Resets in quick succession may pass without a message.
-                (self.resets, self.resets_seen, self.late) = (0, self.resets_seen + 1, self.counted - self.counted_then);
+                self.resets -= 1;
+                (self.resets_seen, self.late) = (self.resets_seen + 1, self.counted - self.counted_then);
                 (self.boot, self.next, self.may_repeat) = (Some(boot), 0, false);
+                self.may_skip = (0..=self.life).collect();
             }
         }
     }
@@ -115,8 +114,8 @@ impl Judge {
 
     fn answer(&mut self, life: u64, number: u64) {
         let next = self.answers.entry(life).or_default();
+        let forgot = self.may_skip.remove(&life);
         if number != *next {
-            let forgot = self.may_skip.get(&life).copied().unwrap_or(false);
             let forgiven = forgot || life < self.life;
             assert!(forgiven, "answer {number} of life {life} is lost, repeated or out of order: {next} was to come");
             // The board answers before it accepts, in two steps: between them a reset has it answer twice.
@@ -126,14 +125,14 @@ impl Judge {
                 "answer {number} of life {life} is lost: {next} was to come"
             );
             assert!(number.abs_diff(*next) <= ON_ITS_WAY, "answer {number} of life {life}, where {next} was to come");
-            self.may_skip.insert(life, false);
             *next = number;
         }
         *next += 1;
     }
 
-    /// What is to hold at the end besides.
-    pub(crate) fn verdict(&self) {
+    /// What is to hold at the end besides, when the board has started so often.
+    pub(crate) fn verdict(&self, starts: u32) {
+        assert!(starts <= 1 + self.resets_made, "the board has started {starts} times, after {} resets", self.resets_made);
         assert!(self.resets_seen >= 2, "the board was reset, and it showed");
     }
 }

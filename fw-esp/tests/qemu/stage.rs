@@ -172,6 +172,12 @@ impl Stage {
         }
     }
 
+    /// How often the board has started, as it says.
+    pub(crate) fn board_starts(&self) -> u32 {
+        let log = std::fs::read_to_string(self.folder.join("board.log")).expect("it was written");
+        log.lines().filter(|line| line.contains(" ms] boot ")).count() as u32
+    }
+
     /// The ends of all logs.
     pub(crate) fn logs(&self) -> String {
         let end = |name: &str| {

@@ -100,7 +100,7 @@ impl Trial {
 
     /// What is to be said at the end.
     pub(crate) fn verdict(&self) {
-        self.judge.verdict();
+        self.judge.verdict(self.stage.board_starts());
         self.say(format_args!("{}: nothing lost, repeated or out of order beyond what a lost memory costs", self.judge));
     }
 
