@@ -29,7 +29,9 @@ pub struct Received {
 }
 
 /// Bytes of best-effort messages that may wait for the transport.
-pub(crate) const DATAGRAMS_MAX: usize = 64 * 1024;
+const DATAGRAMS_MAX: usize = 64 * 1024;
+/// Room for what a driver writes in one turn besides best effort; a longer line has room as well.
+const TURN_OUTPUT: usize = 16 * 1024;
 /// What frames a text is shorter than this in every profile.
 const FRAMING: usize = 64;
 
@@ -39,8 +41,6 @@ pub(crate) type Session<R> = holdline_proto::Session<R, VecOutbox, Box<classic::
 #[derive(Debug)]
 pub(crate) struct Channel<R> {
     pub(crate) id: Arc<str>,
-    /// Messages that may wait for the application beyond the session's window: best effort, and classic.
-    inbox_max: usize,
     state: Mutex<State<R>>,
 }
 
@@ -55,29 +55,44 @@ pub(crate) struct State<R> {
     pub(crate) arrival: Arrival,
     connects: u32,
     inbox: VecDeque<Received>,
-    /// Best-effort lines for the present link.
-    datagrams: Vec<u8>,
+    /// Messages that may wait for the application beyond the session's window: best effort, and classic.
+    inbox_max: u32,
     /// Messages ever queued. The ticket of a message is this count just after it was queued.
     queued: u64,
-    /// Tickets of messages that were dropped by policy, for writers that still wait.
-    dropped: Vec<(u64, u64)>,
+    rare: Option<Box<Rare>>,
     driver: Option<Waker>,
     waiters: Waiters,
     /// Up, as it was last reported.
     reported_up: bool,
-    /// When the present or last link came up, if it did.
-    up_at: Option<Instant>,
-    /// When and why the last link ended.
-    down: (Instant, DownReason),
     /// Since when the session has been without a link that is up.
     outage: Instant,
     /// Whether the driver has left input unread until the inbox has room.
     backlogged: bool,
     /// The longest line that was ever queued, at least.
-    longest_line: usize,
+    longest_line: u32,
     closed: bool,
     /// Whether no driver waits any more for its transport to take its last line.
     cut: bool,
+}
+
+/// What most lines of a server never have: it takes memory from the first time on that there is some.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Best-effort lines for the present link.
+    datagrams: Vec<u8>,
+    /// Tickets of messages that were dropped by policy, for writers that still wait.
+    dropped: Vec<(u64, u64)>,
+    /// Client only.
+    last_link: LastLink,
+}
+
+/// How the present or last link of a client went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastLink {
+    /// When it came up, if it did.
+    pub(crate) up_at: Option<Instant>,
+    /// When and why it ended, if it did.
+    pub(crate) down: Option<(Instant, DownReason)>,
 }
 
 /// How far a call gets under the lock.
@@ -111,7 +126,6 @@ impl<R: Role, F> Drop for Call<'_, R, F> {
 /// A locked channel; when it is let go, everybody who can go on is woken.
 pub(crate) struct Locked<'c, R: Role> {
     state: Option<MutexGuard<'c, State<R>>>,
-    inbox_max: usize,
     wake_driver: bool,
 }
 
@@ -124,25 +138,23 @@ impl<R: Role> Channel<R> {
             arrival: Arrival::default(),
             connects: 0,
             inbox: VecDeque::new(),
-            datagrams: Vec::new(),
+            inbox_max: u32::try_from(inbox_max).unwrap_or(u32::MAX),
             queued: 0,
-            dropped: Vec::new(),
+            rare: None,
             driver: None,
             waiters: Waiters::default(),
             reported_up: false,
-            up_at: None,
-            down: (Instant::default(), DownReason::Closed),
             outage: Instant::default(),
             backlogged: false,
             longest_line: 0,
             closed: false,
             cut: false,
         };
-        Self { id, inbox_max, state: Mutex::new(state) }
+        Self { id, state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, R> {
-        Locked { state: Some(lock(&self.state)), inbox_max: self.inbox_max, wake_driver: false }
+        Locked { state: Some(lock(&self.state)), wake_driver: false }
     }
 
     pub(crate) fn call<T, F: FnMut(&mut Locked<'_, R>) -> Attempt<T>>(&self, attempt: F) -> Call<'_, R, F> {
@@ -193,8 +205,14 @@ impl<R: Role> State<R> {
         self.backlogged
     }
 
-    pub(crate) fn longest_line(&self) -> usize {
-        self.longest_line
+    /// How long a buffer has to be for [`Locked::fill`]: best effort goes into it whole, and the longest line, or many short ones.
+    pub(crate) fn room(&self) -> usize {
+        let datagrams = self.rare.as_ref().map_or(0, |rare| rare.datagrams.len());
+        datagrams + TURN_OUTPUT.max(self.longest_line as usize)
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Fills an empty outbox of the same bounds with what waits, for a session of another profile.
@@ -208,9 +226,15 @@ impl<R: Role> State<R> {
         outbox
     }
 
-    /// When the last link came up, if it did, and when and why it ended.
-    pub(crate) fn last_link(&self) -> (Option<Instant>, Instant, DownReason) {
-        (self.up_at, self.down.0, self.down.1)
+    /// Client only.
+    pub(crate) fn last_link(&self) -> LastLink {
+        self.rare.as_ref().map(|rare| rare.last_link).unwrap_or_default()
+    }
+
+    fn tell_last_link(&mut self, tell: impl FnOnce(&mut LastLink)) {
+        if R::IS_CLIENT {
+            tell(&mut self.rare().last_link);
+        }
     }
 
     /// The ticket of the message that was queued last.
@@ -237,7 +261,8 @@ impl<R: Role> State<R> {
     /// Whether the message with this ticket is delivered.
     pub(crate) fn delivered(&self, ticket: u64) -> Attempt<Result<(), WriteError>> {
         // HL-0085
-        if self.dropped.iter().any(|&(from, to)| (from..=to).contains(&ticket)) {
+        let mut dropped = self.rare.iter().flat_map(|rare| &rare.dropped);
+        if dropped.any(|&(from, to)| (from..=to).contains(&ticket)) {
             Attempt::Done(Err(WriteError::Dropped))
         } else if self.resolved() >= ticket {
             Attempt::Done(Ok(()))
@@ -326,7 +351,8 @@ impl<R: Role> Locked<'_, R> {
             }
             sent => sent?,
         };
-        state.longest_line = state.longest_line.max(text.len() + FRAMING);
+        // No text is longer than its outbox, whose bytes are counted in 32 bits.
+        state.longest_line = state.longest_line.max(u32::try_from(text.len() + FRAMING).unwrap_or(u32::MAX));
         state.queued += (state.session.outbox().len() - before) as u64;
         let ticket = state.queued - (state.session.next_seq() - 1 - seq);
         self.wake_driver = true;
@@ -344,14 +370,15 @@ impl<R: Role> Locked<'_, R> {
 
     pub(crate) fn send_best_effort(&mut self, text: &str) -> Result<(), SendError> {
         let state = self.get();
-        let start = state.datagrams.len();
+        let datagrams = &mut state.rare.get_or_insert_default().datagrams;
+        let start = datagrams.len();
         let room = text.len() + FRAMING;
         if start + room > DATAGRAMS_MAX {
             return Err(SendError::Full);
         }
-        state.datagrams.resize(start + room, 0);
-        let written = state.session.send_best_effort(text, &mut state.datagrams[start..]);
-        state.datagrams.truncate(start + *written.as_ref().unwrap_or(&0));
+        datagrams.resize(start + room, 0);
+        let written = state.session.send_best_effort(text, &mut datagrams[start..]);
+        datagrams.truncate(start + *written.as_ref().unwrap_or(&0));
         written?;
         self.wake_driver = true;
         Ok(())
@@ -421,6 +448,6 @@ mod tests {
         let told = channel.poll(&cx, &mut seat, |locked| locked.get().delivered(1));
         assert_eq!(told, Poll::Ready(Err(WriteError::Dropped)));
         channel.lock().get().drop_tickets(1);
-        assert!(channel.lock().get().dropped.is_empty(), "nobody waits any more");
+        assert!(channel.lock().get().rare().dropped.is_empty(), "nobody waits any more");
     }
 }

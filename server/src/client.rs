@@ -1,7 +1,7 @@
 //! The client: the same driver as the server's, calling out, and the supervisor that says when.
 
 use crate::chance::Chance;
-use crate::channel::{Channel, Session, State};
+use crate::channel::{Channel, LastLink, Session, State};
 use crate::clock::Clock;
 use crate::connection::{Connection, Profile};
 use crate::driver::{Claim, Driver};
@@ -366,13 +366,14 @@ impl Caller {
             let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.clock.at(now)));
             std::future::poll_fn(|cx| driver.poll(sleep.as_mut(), cx)).await;
         }
-        let (is_closed, (up_at, down_at, reason)) = {
+        let (is_closed, LastLink { up_at, down }) = {
             let mut locked = self.channel.lock();
             (locked.get().is_closed(), locked.get().last_link())
         };
         if is_closed {
             return None;
         }
+        let (down_at, reason) = down.unwrap_or((now, DownReason::Closed));
         if let Some(up_at) = up_at {
             self.supervisor.handle_up(up_at);
         }

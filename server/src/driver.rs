@@ -3,7 +3,7 @@
 //! It is polled by hand, because what it keeps while idle is what a hundred thousand connections pay for: the stream, one timer
 //! beside it, and two buffers that own memory only while a line is incomplete or the transport is slow.
 
-use crate::channel::{Channel, DATAGRAMS_MAX, Locked, Session};
+use crate::channel::{Channel, Locked, Session};
 use crate::clock::Clock;
 use crate::report::{Reporter, What};
 use holdline_proto::{ByeCode, Instant, Role, write_bye};
@@ -20,6 +20,8 @@ use tokio::time::Sleep;
 const READ: usize = 16 * 1024;
 /// How many turns a driver takes before it lets others have theirs.
 const TURNS: usize = 32;
+/// Room for a goodbye.
+const GOODBYE: usize = 128;
 /// How long the last line of a link may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -193,7 +195,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
             }
         }
         let is_over = !locked.get().session.has_link();
-        let room = DATAGRAMS_MAX + DATAGRAMS_MAX.max(locked.get().longest_line());
+        let room = locked.get().room();
         if output.len() < room {
             output.resize(room, 0);
         }
@@ -280,12 +282,6 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
                 }
             };
             transmitted = self.write(cx, output.get(..written).unwrap_or_default());
-            if let Some(deadline) = deadline.map(|deadline| self.claim.clock.at(deadline)) {
-                // Later is no more to tokio than a number in the timer; only earlier has it look for another place.
-                if deadline != sleep.deadline() {
-                    sleep.as_mut().reset(deadline);
-                }
-            }
             let has_read_all = match read {
                 Read::Nothing => true,
                 Read::Backlog => self.backlogged,
@@ -294,6 +290,13 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
             if has_read_all && written == 0 && transmitted == 0 {
                 let was_broken = self.broken;
                 let _ = self.flush(cx);
+                // Not after each turn: while output is on its way the deadline is another one. Later is no more to tokio than a number
+                // in the timer; only earlier has it look for another place, under a lock that all links share.
+                if let Some(deadline) = deadline.map(|deadline| self.claim.clock.at(deadline))
+                    && deadline != sleep.deadline()
+                {
+                    sleep.as_mut().reset(deadline);
+                }
                 if self.broken == was_broken && sleep.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -314,7 +317,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Driver<R, S> {
         // HL-0121, HL-0122
         (self.tail, self.ended) = (Vec::new(), true);
         if let Some(check) = self.bye {
-            output.resize(output.len().max(DATAGRAMS_MAX), 0);
+            output.resize(output.len().max(GOODBYE), 0);
             let length = write_bye(ByeCode::Takeover, 0, check, output);
             self.write(cx, output.get(..length).unwrap_or_default());
             let _ = self.flush(cx);

@@ -195,29 +195,11 @@ impl Registry {
         if entries.closing {
             return Err(TurnedAway::Refused(self.come_back_later(RefusalCode::Closing)));
         }
-        let unknown = !config.expected.is_empty() && !config.expected.contains(id);
-        if !entries.sessions.contains(id) {
-            if unknown {
-                // HL-0117
-                self.reporter.tell(&Arc::from(id), What::Unknown { refused: config.only_expected });
-                if config.only_expected {
-                    return Err(RefusalCode::UnknownClient.into());
-                }
-            }
-            // HL-0115
-            if entries.sessions.len() >= config.limits.sessions {
-                return Err(TurnedAway::Refused(self.come_back_later(RefusalCode::Busy)));
-            }
-            let id: Arc<str> = id.into();
-            let session = self.session(profile, self.config.outbox());
-            let channel = Arc::new(Channel::new(Arc::clone(&id), session, config.limits.inbox));
-            if let Some(awaited) = entries.awaited.remove(&id) {
-                awaited.notify_waiters();
-            }
-            entries.sessions.insert(Entry(channel));
-        }
-        let Some(entry) = entries.sessions.get(id) else { return Err(RefusalCode::Busy.into()) };
-        let channel = Arc::clone(&entry.0);
+        let known = entries.sessions.get(id).map(|entry| Arc::clone(&entry.0));
+        let channel = match known {
+            Some(channel) => channel,
+            None => self.begin_session(&mut entries, id, profile)?,
+        };
         let mut reports = Vec::new();
         let mut locked = channel.lock();
         let live = locked.get().session.has_link();
@@ -254,6 +236,30 @@ impl Registry {
             // The application has closed this line for good.
             None => Err(RefusalCode::Closing.into()),
         }
+    }
+
+    /// Makes a session for a client that has none, if it may have one.
+    fn begin_session(&self, entries: &mut Entries, id: &str, profile: Profile) -> Result<Arc<Channel<ServerRole>>, TurnedAway> {
+        let config = &self.config.given;
+        if !config.expected.is_empty() && !config.expected.contains(id) {
+            // HL-0117
+            self.reporter.tell(&Arc::from(id), What::Unknown { refused: config.only_expected });
+            if config.only_expected {
+                return Err(RefusalCode::UnknownClient.into());
+            }
+        }
+        // HL-0115
+        if entries.sessions.len() >= config.limits.sessions {
+            return Err(TurnedAway::Refused(self.come_back_later(RefusalCode::Busy)));
+        }
+        let id: Arc<str> = id.into();
+        let session = self.session(profile, self.config.outbox());
+        let channel = Arc::new(Channel::new(Arc::clone(&id), session, config.limits.inbox));
+        if let Some(awaited) = entries.awaited.remove(&id) {
+            awaited.notify_waiters();
+        }
+        entries.sessions.insert(Entry(Arc::clone(&channel)));
+        Ok(channel)
     }
 
     /// HL-0128: those who are turned away together do not come back together.

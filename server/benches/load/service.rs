@@ -4,6 +4,7 @@ use futures_core::Stream;
 use holdline_server::{Connection, Reports, Server, ServerConfig, What};
 use std::future::poll_fn;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -63,13 +64,14 @@ async fn echo() -> io::Result<()> {
 
 /// Writes back what can be read, until there is no more of it.
 fn poll_echo(cx: &mut Context<'_>, stream: &mut TcpStream, rest: &mut Vec<u8>) -> Poll<io::Result<()>> {
-    let mut bytes = [0; 16 * 1024];
+    // Not zeroed, which would take longer than all the rest of it.
+    let mut bytes = [MaybeUninit::<u8>::uninit(); 16 * 1024];
     loop {
         while !rest.is_empty() {
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
             rest.drain(..written);
         }
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
         if buffer.filled().is_empty() {
             return Poll::Ready(Ok(()));

@@ -19,9 +19,9 @@ impl<R: Role> Locked<'_, R> {
         if state.closed {
             return None;
         }
-        state.up_at = None;
+        state.tell_last_link(|last| last.up_at = None);
         greet(state, reports);
-        state.datagrams = Vec::new();
+        state.drop_datagrams();
         state.link = state.link.wrapping_add(1);
         state.backlogged = false;
         let link = state.link;
@@ -40,10 +40,10 @@ impl<R: Role> Locked<'_, R> {
 
     /// Feeds received bytes to the session and its messages to the inbox; returns how many bytes it is done with.
     pub(crate) fn feed(&mut self, now: Instant, bytes: &[u8], reports: &mut Vec<What>) -> usize {
-        let inbox_max = self.inbox_max;
         let mut at = 0;
         loop {
             let state = self.get();
+            let inbox_max = state.inbox_max as usize;
             if state.must_backlog() && state.inbox.len() >= inbox_max && at < bytes.len() {
                 return state.leave_unread(now, at);
             }
@@ -69,14 +69,13 @@ impl<R: Role> Locked<'_, R> {
 
     /// Reads the session's events into reports.
     pub(crate) fn collect(&mut self, now: Instant, reports: &mut Vec<What>) {
-        let inbox_max = self.inbox_max;
         let state = self.get();
         while let Some(event) = state.session.poll_event() {
             match event {
                 Event::Up { .. } => {
                     state.connects += 1;
-                    state.up_at = Some(now);
-                    state.drop_orphans(inbox_max);
+                    state.tell_last_link(|last| last.up_at = Some(now));
+                    state.drop_orphans();
                     // HL-0141
                     if !std::mem::replace(&mut state.reported_up, true) {
                         let after = Duration::from_millis(now.since(state.outage));
@@ -102,15 +101,15 @@ impl<R: Role> Locked<'_, R> {
 
     /// Moves everything that is due into `out`, as far as it fits; returns its length.
     ///
-    /// Best effort goes first: a classic message of it got its id before those that the session writes now. `out` must have room for
-    /// [`super::DATAGRAMS_MAX`] and the longest line.
+    /// Best effort goes first: a classic message of it got its id before those that the session writes now. `out` must have
+    /// [`State::room`].
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> usize {
         let state = self.get();
         // HL-0091
-        let mut datagrams = std::mem::take(&mut state.datagrams);
         if !state.session.has_link() {
-            datagrams.clear();
+            state.drop_datagrams();
         }
+        let datagrams = state.rare.as_mut().map(|rare| std::mem::take(&mut rare.datagrams)).unwrap_or_default();
         // HL-0029
         match out.split_at_mut_checked(datagrams.len()) {
             Some((first, rest)) => {
@@ -201,7 +200,7 @@ impl<R: Role> State<R> {
 
     /// Drops messages of streams that the peer has given up (another epoch, a later base), of which nobody keeps count any more, beyond
     /// what the inbox has room for. None of them was acknowledged.
-    fn drop_orphans(&mut self, inbox_max: usize) {
+    fn drop_orphans(&mut self) {
         let Session::Native(session) = &self.session else { return };
         let stream = session.snapshot();
         let counted = |receipt: Receipt| receipt.epoch == stream.peer_epoch && receipt.seq > stream.accepted;
@@ -210,14 +209,21 @@ impl<R: Role> State<R> {
         self.inbox.retain(|received| {
             received.receipt.is_some_and(counted) || {
                 orphans += 1;
-                orphans <= inbox_max
+                orphans <= self.inbox_max
             }
         });
     }
 
+    /// Best effort is for one link alone.
+    fn drop_datagrams(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.datagrams = Vec::new();
+        }
+    }
+
     /// The session has lost its link.
     pub(crate) fn go_down(&mut self, now: Instant, reason: DownReason, reports: &mut Vec<What>) {
-        self.down = (now, reason);
+        self.tell_last_link(|last| last.down = Some((now, reason)));
         match reason {
             DownReason::Takeover => reports.push(What::Takeover),
             DownReason::Fault(fault) => reports.push(What::Fault(fault)),
@@ -238,8 +244,9 @@ impl<R: Role> State<R> {
     /// Remembers that the last `count` messages which left the outbox were dropped, for as long as a writer waits for one of them.
     pub(super) fn drop_tickets(&mut self, count: u64) {
         let to = self.resolved();
-        self.dropped.push((to + 1 - count, to));
         let oldest = self.waiters.oldest_ticket().unwrap_or(u64::MAX);
-        self.dropped.retain(|&(from, to)| from <= to && to >= oldest);
+        let dropped = &mut self.rare().dropped;
+        dropped.push((to + 1 - count, to));
+        dropped.retain(|&(from, to)| from <= to && to >= oldest);
     }
 }
