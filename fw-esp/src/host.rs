@@ -135,6 +135,7 @@ pub struct RelayStatus {
 ///   the network again, the relay is reset and given [`boot_ms`](Self::boot_ms) to start; then it is reset again. One that comes back
 ///   by itself before that is welcome. At the start of [`run`](Self::run) a silent relay is given that time too.
 /// - One that restarts by itself is told its settings, joins, connects; the session goes on.
+/// - One that speaks and does not listen is reset after ten seconds.
 ///
 /// What the hooks are told is what they are told on any board. [`Hooks::bad_wifi`] is also called if no relay answers at first, for
 /// a minute: [`HostLink::relay`] says which it is.

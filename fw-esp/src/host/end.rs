@@ -11,6 +11,8 @@ const AGAIN_MS: u32 = 200;
 const SETTINGS_AGAIN_MS: u32 = 500;
 /// How often what the relay has followed is said, in milliseconds.
 const STEADY_MS: u32 = 1_000;
+/// How long a relay may speak and not do as it is told, in milliseconds: longer than a slow wire full of noise takes for a line.
+const DEAF_MS: u32 = 10_000;
 /// What never comes.
 const NEVER: Instant = Instant::from_millis(u64::MAX);
 
@@ -70,6 +72,8 @@ pub(crate) struct HostEnd<'s> {
     /// What the relay said last; `None` while it is silent.
     relay: Option<State>,
     heard_at: Instant,
+    /// Since when it has shown anything else than what is wanted of it; never if it does not.
+    unheeded_since: Instant,
     /// Whether a relay that is silent is to be reset: somebody waits for it.
     pub(crate) is_needed: bool,
     /// A silent relay is not reset before this: it boots.
@@ -98,6 +102,7 @@ impl<'s> HostEnd<'s> {
             said: Want::default(),
             relay: None,
             heard_at: Instant::default(),
+            unheeded_since: NEVER,
             is_needed: false,
             patient_until: Instant::default(),
             is_reboot_wanted: false,
@@ -114,7 +119,8 @@ impl<'s> HostEnd<'s> {
         if self.drawn == Want::default() {
             self.drawn = Want { join: random as u32, link: (random >> 32) as u32 };
         }
-        (self.want, self.link, self.relay) = (Want::default(), Link::None, None);
+        (self.want, self.link) = (Want::default(), Link::None);
+        (self.relay, self.unheeded_since) = (None, NEVER);
         (self.settings_again, self.want_again) = (Saying::DUE, Saying::DUE);
         (self.is_needed, self.is_in_reset) = (false, false);
         self.patient_until = now.plus(self.timing.boot_ms);
@@ -129,7 +135,7 @@ impl<'s> HostEnd<'s> {
 
     /// Begins an attempt to join the network.
     pub(crate) fn join(&mut self) {
-        self.drawn.join = after(self.drawn.join);
+        self.drawn.join = after(self.drawn.join, self.relay.map(|relay| relay.join));
         self.want = Want { join: self.drawn.join, link: 0 };
     }
 
@@ -167,7 +173,7 @@ impl<'s> HostEnd<'s> {
 
     /// Begins an attempt to connect.
     pub(crate) fn connect(&mut self) {
-        self.drawn.link = after(self.drawn.link);
+        self.drawn.link = after(self.drawn.link, self.relay.map(|relay| relay.link));
         self.want.link = self.drawn.link;
         self.link = if self.relay.is_some() { Link::Opening } else { Link::Over(ConnectFailure::Unreachable) };
     }
@@ -219,7 +225,7 @@ impl<'s> HostEnd<'s> {
         match self.relay {
             _ if self.is_reboot_wanted => Instant::default(),
             None if self.is_needed => self.patient_until,
-            _ => NEVER,
+            _ => self.unheeded_since.plus(DEAF_MS),
         }
     }
 
@@ -239,7 +245,7 @@ impl<'s> HostEnd<'s> {
     }
 
     fn fall_silent(&mut self) {
-        self.relay = None;
+        (self.relay, self.unheeded_since) = (None, NEVER);
         self.lose_link(ConnectFailure::Unreachable);
     }
 
@@ -253,6 +259,8 @@ impl<'s> HostEnd<'s> {
         self.want_again.is_due |= self.relay.is_none();
         self.relay = Some(relay);
         self.heard_at = now;
+        let heeds = self.is_ready() && self.want == Want { join: relay.join, link: relay.link };
+        self.unheeded_since = if heeds { NEVER } else { self.unheeded_since.min(now) };
         if is_new || !self.is_ready() {
             return self.lose_link(ConnectFailure::Unreachable);
         }
@@ -342,9 +350,11 @@ impl End for HostEnd<'_> {
     }
 }
 
-/// The next number; 0 stands for none.
-fn after(number: u32) -> u32 {
-    number.wrapping_add(1).max(1)
+/// The next number; 0 stands for none. What the relay shows is passed over: a host that draws the same numbers at each start would take
+/// its own network or connection of before for the new one.
+fn after(number: u32, shown: Option<u32>) -> u32 {
+    let next = |number: u32| number.wrapping_add(1).max(1);
+    if shown == Some(next(number)) { next(next(number)) } else { next(number) }
 }
 
 #[cfg(test)]
@@ -465,7 +475,11 @@ mod tests {
         end.is_needed = true;
         assert_eq!(end.reset_at(), at(8_240));
         hear(&mut end, State { boot: 2, ..State::default() }, at(1_000));
-        assert_eq!((end.reset_at(), end.boots, end.pulses), (NEVER, 2, 1));
+        assert_eq!((end.reset_at(), end.boots, end.pulses), (at(11_000), 2, 1), "unless it takes what is wanted of it");
+        hear(&mut end, State { boot: 2, join: 3, ..state }, at(10_999));
+        assert_eq!(end.reset_at(), at(11_000));
+        hear(&mut end, State { boot: 2, ..state }, at(10_999));
+        assert_eq!(end.reset_at(), NEVER);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A chip with a relay on it, which crashes, hangs and falls silent as it is told, and can be reset by a pin.
 
-use crate::cable::{Cable, Tx};
+use crate::cable::{Cable, Rx, Tx};
 use crate::world::{Radio, Time};
 use embedded_hal::digital::{ErrorType as PinError, OutputPin};
-use embedded_io_async::{ErrorKind, ErrorType, Write};
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use holdline_esp::{Configure, Relay, RelayBoard, Settings};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -26,6 +26,8 @@ pub struct Chip {
     is_hung: Cell<bool>,
     /// It does everything, and nothing that it says leaves it: only a reset helps.
     is_mute: Cell<bool>,
+    /// It says how it is, and hears nothing: only a reset helps.
+    is_deaf: Cell<bool>,
     /// It crashes after so many polls of its program, and starts again.
     pub crash_after: Cell<Option<u32>>,
     /// When the pin went low and how long it stayed so, and whether the relay was well.
@@ -61,6 +63,7 @@ impl Chip {
             crashed: Cell::new(None),
             is_hung: Cell::new(false),
             is_mute: Cell::new(false),
+            is_deaf: Cell::new(false),
             crash_after: Cell::new(None),
             pulses: RefCell::default(),
             started: RefCell::default(),
@@ -74,7 +77,7 @@ impl Chip {
 
     fn doing(&self) -> Doing {
         match (self.is_running.get(), self.crashed.get()) {
-            (true, _) if self.is_hung.get() || self.is_mute.get() => Doing::Ill,
+            (true, _) if self.is_hung.get() || self.is_mute.get() || self.is_deaf.get() => Doing::Ill,
             (true, _) => Doing::Well,
             (false, Some(None)) => Doing::Ill,
             (false, _) => Doing::Booting,
@@ -93,6 +96,10 @@ impl Chip {
 
     pub fn fall_silent(&self) {
         self.is_mute.set(true);
+    }
+
+    pub fn go_deaf(&self) {
+        self.is_deaf.set(true);
     }
 
     fn wake(&self) {
@@ -135,6 +142,7 @@ impl Chip {
             self.is_running.set(false);
             self.is_hung.set(false);
             self.is_mute.set(false);
+            self.is_deaf.set(false);
             // What a chip had opened is gone with it, and nobody is told.
             if !was_reset {
                 let pause = async {
@@ -151,7 +159,7 @@ impl Chip {
     /// The program, until it crashes.
     async fn relay(&self, cable: &Cable, radio: &Radio) {
         let (reader, writer) = cable.at_relay();
-        let writer = Throat { chip: self, writer };
+        let (reader, writer) = (Ear { chip: self, reader }, Throat { chip: self, writer });
         let mut board = RelayBoard {
             reader,
             writer,
@@ -178,6 +186,27 @@ impl Chip {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// What is said to a relay reaches it, unless it is deaf.
+struct Ear<'c> {
+    chip: &'c Chip,
+    reader: Rx,
+}
+
+impl ErrorType for Ear<'_> {
+    type Error = ErrorKind;
+}
+
+impl Read for Ear<'_> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        loop {
+            let count = self.reader.read(buffer).await?;
+            if count == 0 || !self.chip.is_deaf.get() {
+                return Ok(count);
+            }
+        }
     }
 }
 

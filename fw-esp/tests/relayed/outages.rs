@@ -2,7 +2,7 @@
 
 use crate::chip::{Chip, Doing};
 use crate::stage::{
-    BACKOFF_MS, BOOT_MS, CONFIG, PULSE_MS, SILENCE_MS, SPREAD_MS, Scene, TIMEOUT_MS, UP_MS, exchange, host, play,
+    BACKOFF_MS, BOOT_MS, CONFIG, DEAF_MS, PULSE_MS, SILENCE_MS, SPREAD_MS, Scene, TIMEOUT_MS, UP_MS, exchange, host, play,
 };
 use crate::world::numbered;
 use holdline_esp::{Buffers, Channel, ConnectFailure, NoResetPin, Tcp, Wifi, Wiring};
@@ -96,6 +96,55 @@ fn a_relay_that_does_not_start_gets_another_pulse() {
         assert_eq!(pulses[1].at - pulses[0].at, PULSE_MS + BOOT_MS);
         assert_eq!([pulses[0].was, pulses[1].was], [Doing::Ill, Doing::Booting]);
     });
+}
+
+#[test]
+fn a_relay_that_speaks_and_does_not_listen_is_reset() {
+    let scene = Scene::new();
+    play(&scene, &host(), |play| {
+        play.up(5_000);
+        play.wait(7_300);
+        for crashes in 1..4 {
+            scene.chip.go_deaf();
+            play.send(5);
+            play.down(2 * TIMEOUT_MS);
+            play.up(SPREAD_MS + 1_000 + DEAF_MS + PULSE_MS + scene.chip.boot_ms.get() + BACKOFF_MS + UP_MS);
+            play.arrive(1_000);
+            assert_eq!(play.pulses(), vec![Doing::Ill; crashes]);
+            play.wait(20_000);
+        }
+    });
+}
+
+#[test]
+fn a_host_that_draws_the_same_numbers_at_each_start_gets_a_fresh_connection() {
+    let scene = Scene::new();
+    let lives = Cell::new(0);
+    let mut tasks = scene.tasks();
+    tasks.spawn(async {
+        loop {
+            let mut buffers = Buffers::<1024, 256, 400, 4>::new();
+            let mut channel = Channel::new("pump-1", CONFIG, &mut buffers, scene.random()).expect("valid");
+            let (mut client, line) = channel.split();
+            let host = host();
+            // A host without a source of random numbers has a counter in flash.
+            let mut wiring = Wiring { random: Box::new(|| 7_u64) as Box<dyn FnMut() -> u64>, ..scene.wiring() };
+            let mut running = Box::pin(host.run(&mut client, &mut wiring));
+            let mut talking = Box::pin(async {
+                line.wait_up().await.expect("open");
+                line.write(&lives.get().to_string()).await.expect("it can be sent");
+            });
+            poll_fn(|cx| {
+                assert!(running.as_mut().poll(cx).is_pending(), "it ended");
+                talking.as_mut().poll(cx)
+            })
+            .await;
+            lives.set(lives.get() + 1);
+            assert_eq!(scene.radio.0.attempts.get(), lives.get(), "a connection for each life");
+        }
+    });
+    tasks.run(&scene.peer, 60_000, |_| lives.get() == 4);
+    assert_eq!(scene.peer.borrow().received, numbered(4));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub const SETTINGS: Settings<'_> = Settings { server: "server", port: 8124, ssid
 pub const SILENCE_MS: u64 = 4_000;
 pub const PULSE_MS: u64 = 200;
 pub const BOOT_MS: u64 = 8_000;
+/// How long a relay may speak and not listen.
+pub const DEAF_MS: u64 = 10_000;
 /// T, and how long at most a client waits after it has joined a network, or lost a link that had lasted.
 pub const TIMEOUT_MS: u64 = 2_000;
 pub const SPREAD_MS: u64 = TIMEOUT_MS / 4;
