@@ -26,12 +26,13 @@ main() {
     build durable holdline-qemu-virt --features durable,nal
     build volatile holdline-qemu-virt
     build host host
-    cargo build --locked -p holdline-server -p holdline-sim
-    cargo build --locked -p holdline-esp --features relay --example relay
+    # One set of packages and features, so that nothing is built twice.
+    local what=(--locked -p holdline-server -p holdline-sim -p holdline-esp --features holdline-esp/relay)
+    cargo build "${what[@]}" --bins --example relay
     HOLDLINE_BOARD=$board/volatile HOLDLINE_DURABLE_BOARD=$board/durable HOLDLINE_HOST_BOARD=$board/host \
         HOLDLINE_RELAY=$built/debug/examples/relay \
         HOLDLINE_SERVER=$built/debug/holdline-server HOLDLINE_SIM=$built/debug/holdline-sim \
-        cargo test --locked -p holdline-esp --test qemu -- --ignored --nocapture --test-threads 3
+        cargo test "${what[@]}" --test qemu -- --ignored --nocapture --test-threads 3
 }
 
 # Builds, under this name, a program of the board.
