@@ -60,7 +60,7 @@ impl Shim {
                 "roles": ["client", "server"],
                 "profiles": ["native", "classic-2020", "classic-2019"],
                 "keeps": ["none"],
-                "check": ["none"],
+                "check": ["none", "crc32"],
             })),
             "start" if self.server.is_none() && self.client.is_none() => self.start(request).await,
             "stop" => Ok(Json::Null),
@@ -95,21 +95,27 @@ impl Shim {
             return Err(("unimplemented", format!("no setting {unknown:?}")));
         }
         let text = |key: &str| settings.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
-        if !matches!(&*text("keeps"), "" | "none") || !matches!(&*text("check"), "" | "none") {
-            return Err(("unimplemented", "it keeps nothing over restarts, and its lines have no check over TCP".to_owned()));
+        if !matches!(&*text("keeps"), "" | "none") {
+            return Err(("unimplemented", "it keeps nothing over restarts".to_owned()));
         }
+        let is_checked = match &*text("check") {
+            "" | "none" => false,
+            "crc32" => true,
+            other => return Err(("unimplemented", format!("no check {other:?}"))),
+        };
         let flavour = |word: &str| match word {
             "classic-2020" => Some(Flavour::V2020),
             "classic-2019" => Some(Flavour::V2019),
             _ => None,
         };
-        let config = config(&settings)?;
+        let mut config = config(&settings)?;
         let outbox = number(&settings, "outbox", 1_024)?;
         let profile = flavour(&text("profile")).map_or(Profile::Native, Profile::Classic);
         if text("role") == "client" {
             if matches!(profile, Profile::Classic(_)) && settings.contains_key("window") {
                 return Err(("unimplemented", "the queue of a classic client has no setting".to_owned()));
             }
+            config.check = is_checked;
             let mut builder = Client::builder(&text("client"), &text("connect")).session(config).profile(profile);
             builder = builder.outbox(outbox, 64 << 20);
             if let Some(fallback) = flavour(&text("fallback")) {
@@ -145,9 +151,12 @@ impl Shim {
         given.limits.hello_timeout = Duration::from_millis(number(&settings, "hello_timeout_ms", 5_000)?);
         let server = Server::new(given).map_err(failed)?;
         listen(server.reports(), Arc::clone(&self.events), true);
-        let address = server.listen(text("listen")).await.map_err(failed)?.to_string();
+        let address = match is_checked {
+            true => server.listen_checked(text("listen")).await,
+            false => server.listen(text("listen")).await,
+        };
         self.server = Some(server);
-        Ok(json!({"address": address}))
+        Ok(json!({"address": address.map_err(failed)?.to_string()}))
     }
 }
 
