@@ -14,6 +14,7 @@ pub use mutants::Mutants;
 pub use story::story;
 
 use crate::run::{Done, Standing};
+use crate::specification::Level;
 use std::collections::BTreeMap;
 
 /// A run in numbers.
@@ -27,8 +28,10 @@ pub struct Tally {
     pub bad: usize,
     /// Failures that were.
     pub known: usize,
-    /// Failures of a SHOULD or MAY.
-    pub deviates: usize,
+    /// Failures of a SHOULD, which do not count.
+    pub should: usize,
+    /// Failures of a MAY, which do not count either.
+    pub may: usize,
     /// Passes that were not expected.
     pub stale: usize,
     /// Cases that the suite itself could not play.
@@ -44,7 +47,8 @@ impl Tally {
             match one.standing {
                 Standing::Good => {}
                 Standing::Known | Standing::Flaky => tally.known += 1,
-                Standing::Deviates => tally.deviates += 1,
+                Standing::Deviates if one.case.level == Level::Should => tally.should += 1,
+                Standing::Deviates => tally.may += 1,
                 Standing::Bad => tally.bad += 1,
                 Standing::Stale => tally.stale += 1,
             }
@@ -69,5 +73,41 @@ impl Tally {
         let counts: Vec<String> =
             order.iter().filter_map(|word| self.verdicts.get(word).map(|count| format!("{count} {word}"))).collect();
         format!("{} cases: {}", self.cases, counts.join(", "))
+    }
+
+    /// What passed although a SHOULD or a MAY was not met, if there is any: `2 SHOULD not met; --strict makes them count`.
+    pub fn not_met(&self) -> Option<String> {
+        let counts: Vec<String> = [(self.should, "SHOULD"), (self.may, "MAY")]
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, level)| format!("{count} {level}"))
+            .collect();
+        (!counts.is_empty()).then(|| format!("{} not met; --strict makes them count", counts.join(" and ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+    use crate::library::{all_cases, specification};
+    use crate::play::{Failure, Outcome, Transcript, Verdict};
+    use crate::run::{Done, Standing};
+    use crate::specification::Level;
+
+    #[test]
+    fn what_is_not_met_is_told_though_it_does_not_count() {
+        let cases = all_cases(&specification().expect("it has no defect")).expect("they are good");
+        let one = |level, standing| {
+            let case = cases.iter().find(|case| case.level == level).expect("there is such a case").clone();
+            let verdict = Verdict::Fail(Failure { step: 1, what: "too long".to_owned(), line: None });
+            Done { case, outcome: Outcome { verdict, transcript: Transcript::default(), took_ms: 0 }, standing }
+        };
+        let mut done = vec![one(Level::Should, Standing::Deviates), one(Level::Should, Standing::Deviates)];
+        let told = |done: &[Done]| (Tally::of(done).exit_code(), Tally::of(done).not_met());
+        assert_eq!(told(&done), (0, Some("2 SHOULD not met; --strict makes them count".to_owned())));
+        done.push(one(Level::May, Standing::Deviates));
+        assert_eq!(told(&done), (0, Some("2 SHOULD and 1 MAY not met; --strict makes them count".to_owned())));
+        assert_eq!(told(&[one(Level::Should, Standing::Bad)]), (1, None), "with --strict it is a failure as any other");
+        assert_eq!(told(&[]), (0, None));
     }
 }

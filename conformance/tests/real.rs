@@ -5,7 +5,7 @@ mod shim;
 
 use holdline_conformance::report::{Tally, story};
 use holdline_conformance::run::{Choices, Done, Expectations, Known, Standing, Target, introduce, run};
-use holdline_conformance::{Case, all_cases, one_row, specification};
+use holdline_conformance::{Case, Specification, Verdict, all_cases, one_row, specification};
 use std::time::Duration;
 
 /// Where the implementation does not do what SPEC.md says, each with what is missing.
@@ -54,19 +54,25 @@ fn the_server_and_the_client_pass_over_tcp(program: &str) {
     let done = run(one_row(cases), &target, &claims, &expectations, &choices, |_| {});
     println!("{}", Tally::of(&done).words());
     // A case must itself be on time. On a machine that was too busy for that it gets another hearing, with less beside it.
-    let late: Vec<Case> = done.into_iter().filter(is_wrong).map(|one| one.case).collect();
+    let played =
+        done.iter().filter(|one| !matches!(one.outcome.verdict, Verdict::Skipped(_) | Verdict::Unimplemented(_))).count();
+    let late: Vec<Done> = done.into_iter().filter(is_wrong).collect();
+    println!("{} of {played} cases get another hearing, with five times the timeout", late.len());
+    // What so many have missed is not their time.
+    assert!(late.len() * 10 <= played, "more than a tenth of the cases is wrong at first:\n{}", stories(&late, &specification));
     if late.is_empty() {
         return;
     }
-    println!("{} once more, with five times the timeout", late.len());
+    let late: Vec<Case> = late.into_iter().map(|one| one.case).collect();
     let choices = Choices { timeout_ms: 2_000, jobs: 4, run: choices.run + 1, ..choices };
     let done = run(late, &target, &claims, &expectations, &choices, |_| {});
-    let stories: Vec<String> = done
-        .iter()
-        .filter(|one| is_wrong(one))
-        .map(|one| format!("{}: {}", one.standing.word(), story(one, &specification)))
-        .collect();
-    assert!(stories.is_empty(), "{} cases:\n{}", stories.len(), stories.join("\n"));
+    let wrong: Vec<Done> = done.into_iter().filter(is_wrong).collect();
+    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), stories(&wrong, &specification));
+}
+
+fn stories(done: &[Done], specification: &Specification) -> String {
+    let told: Vec<String> = done.iter().map(|one| format!("{}: {}", one.standing.word(), story(one, specification))).collect();
+    told.join("\n")
 }
 
 fn is_wrong(one: &Done) -> bool {

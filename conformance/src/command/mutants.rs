@@ -3,7 +3,7 @@
 use super::Failure;
 use clap::Args;
 use holdline_conformance::mutant::{Defect, defects, find};
-use holdline_conformance::mutation::{Depth, Fate, try_defects};
+use holdline_conformance::mutation::{Depth, Fate, try_defects, unproven};
 use holdline_conformance::report::Mutants;
 use holdline_conformance::{Case, Specification};
 use std::fs;
@@ -57,7 +57,8 @@ impl Options {
         }
         print!("{}", report.text());
         println!("{}", report.words());
-        Ok(u8::from(report.count(Fate::Killed) != trials.len()))
+        let is_unproven = is_whole && !unproven(cases, &trials).is_empty();
+        Ok(u8::from(is_unproven || report.count(Fate::Killed) != trials.len()))
     }
 
     fn wanted(&self) -> Result<Vec<&'static Defect>, Failure> {

@@ -194,8 +194,8 @@ impl Options {
         if tally.known > 0 {
             println!("{} failed as they are known to", tally.known);
         }
-        if tally.deviates > 0 {
-            println!("{} deviate from a SHOULD or MAY", tally.deviates);
+        if let Some(words) = tally.not_met() {
+            println!("{words}");
         }
         Ok(tally.exit_code())
     }
