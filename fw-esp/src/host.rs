@@ -132,7 +132,7 @@ pub struct RelayStatus {
 /// itself:
 ///
 /// - A relay that has been silent for [`silence_ms`](Self::silence_ms) has crashed. The link ends, and when the client wants
-///   the network again, the relay is reset and given [`boot_ms`](Self::boot_ms) to start; then it is reset again. One that comes back
+///   the network again, the relay is reset and given [`boot_ms`](Self::boot_ms) to start; then it is reset again and given twice as long. One that comes back
 ///   by itself before that is welcome. At the start of [`run`](Self::run) a silent relay is given that time too.
 /// - One that restarts by itself is told its settings, joins, connects; the session goes on.
 /// - One that speaks and does not listen is reset after ten seconds.
@@ -275,6 +275,7 @@ impl<'s> HostLink<'s> {
     }
 
     /// How long a relay that was reset may take to say its first word, in milliseconds; then it is reset again. Default 8000.
+    /// It is given twice as long after each reset that did not help, up to eight times as long.
     #[must_use]
     pub fn boot_ms(mut self, ms: u32) -> Self {
         self.wire.get_mut().end.timing.boot_ms = ms;

@@ -30,9 +30,10 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) enum Kind {
     /// One link, whose lines carry no checks.
     Unchecked,
-    /// Link after link, with checks, over a connection that was accepted: who is at its other end can connect again.
+    /// With checks, over a connection that was accepted: link after link as long as each hello comes in the middle of the link before.
+    /// Otherwise who is at its other end connects again.
     Checked,
-    /// The same over a wire, which waits for its device for ever.
+    /// Link after link, with checks, over a wire, which waits for its device for ever.
     CheckedWire,
 }
 
@@ -184,7 +185,13 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send + 's> Future for Serve<'s, S> 
                         continue;
                     };
                     let Remains { stream, tail, ended } = driver.into_remains();
-                    if ended || !this.kind.is_checked() {
+                    // HL-0113: who was accepted gave up its place on the threshold, and does not come back to it. It can connect again.
+                    let goes_on = match this.kind {
+                        Kind::Unchecked => false,
+                        Kind::Checked => holds_greeting(&tail, true),
+                        Kind::CheckedWire => true,
+                    };
+                    if ended || !goes_on {
                         return Poll::Ready(());
                     }
                     this.stage.set(Stage::greeting(stream, *this.kind, this.registry, this.doors, Newcomer::default(), tail));

@@ -284,3 +284,17 @@ async fn a_connection_to_a_checked_listener_waits_for_its_hello_no_longer_than_a
     assert_eq!(soon(wrong.hears_any()).await, None);
     assert_eq!(server.turned_away(), 1);
 }
+
+// HL-0113, HL-0100
+#[tokio::test]
+async fn a_connection_to_a_checked_listener_is_closed_with_its_last_link() {
+    let limits = Limits { hello_timeout: Duration::from_secs(60), ..Limits::default() };
+    let (_server, [_, checked]) = mixed(ServerConfig { limits, ..ServerConfig::default() }).await;
+    let mut device = Hand::new(TcpStream::connect(checked).await.expect("it listens"));
+    for link in [7, 8] {
+        // The second one is said in the middle of the first one's link.
+        greets(&mut device, &hello("dev", &format!("link={link}"))).await;
+    }
+    device.says(&with_check("Bclosing")).await;
+    assert_eq!(soon(device.hears_any()).await, None);
+}

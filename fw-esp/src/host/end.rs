@@ -5,6 +5,8 @@ use crate::transport::{ConnectFailure, JoinFailed};
 use crate::wire::{ControlLine, End};
 use holdline_proto::Instant;
 
+/// How often the time that a relay may take to start is doubled, while it does not.
+const PATIENCE_MAX: u32 = 3;
 /// How often something is said again that the relay has not followed yet, in milliseconds.
 const AGAIN_MS: u32 = 200;
 /// How often settings are said again that the relay does not have yet, in milliseconds: a slow wire takes a while for them.
@@ -78,6 +80,8 @@ pub(crate) struct HostEnd<'s> {
     pub(crate) is_needed: bool,
     /// A silent relay is not reset before this: it boots.
     patient_until: Instant,
+    /// How often in a row a reset was not followed by a word of the relay.
+    unanswered: u32,
     /// Whether the relay is to be reset, silent or not.
     is_reboot_wanted: bool,
     /// Whether the relay is held in reset.
@@ -105,6 +109,7 @@ impl<'s> HostEnd<'s> {
             unheeded_since: NEVER,
             is_needed: false,
             patient_until: Instant::default(),
+            unanswered: 0,
             is_reboot_wanted: false,
             is_in_reset: false,
             boot: None,
@@ -241,7 +246,9 @@ impl<'s> HostEnd<'s> {
     pub(crate) fn has_been_reset(&mut self, now: Instant) {
         self.pulses = self.pulses.saturating_add(1);
         self.is_reboot_wanted = false;
-        self.patient_until = now.plus(self.timing.boot_ms);
+        // One that needs longer than it is thought to is not kept from starting for ever.
+        self.patient_until = now.plus(self.timing.boot_ms.saturating_mul(1 << self.unanswered.min(PATIENCE_MAX)));
+        self.unanswered = self.unanswered.saturating_add(1);
     }
 
     fn fall_silent(&mut self) {
@@ -257,6 +264,7 @@ impl<'s> HostEnd<'s> {
             self.settings_again = Saying::DUE;
         }
         self.want_again.is_due |= self.relay.is_none();
+        (self.unanswered, self.patient_until) = (0, now);
         self.relay = Some(relay);
         self.heard_at = now;
         let heeds = self.is_ready() && self.want == Want { join: relay.join, link: relay.link };

@@ -99,6 +99,26 @@ fn a_relay_that_does_not_start_gets_another_pulse() {
 }
 
 #[test]
+fn a_relay_that_starts_slowly_is_given_more_time_after_each_pulse() {
+    let scene = Scene::new();
+    play(&scene, &host(), |play| {
+        play.up(5_000);
+        play.wait(7_300);
+        scene.chip.boot_ms.set(3 * BOOT_MS);
+        scene.chip.crash(None);
+        let wasted = BOOT_MS + 2 * BOOT_MS;
+        play.down(SILENCE_MS + BACKOFF_MS);
+        play.up(SILENCE_MS + BACKOFF_MS + 3 * PULSE_MS + wasted + 3 * BOOT_MS + UP_MS);
+        assert_eq!(play.pulses(), [Doing::Ill, Doing::Booting, Doing::Booting]);
+        // Once it has spoken all is as before.
+        scene.chip.boot_ms.set(1_500);
+        scene.chip.crash(None);
+        play.down(SILENCE_MS + BACKOFF_MS);
+        play.up(SILENCE_MS + BACKOFF_MS + PULSE_MS + 1_500 + UP_MS);
+    });
+}
+
+#[test]
 fn a_relay_that_speaks_and_does_not_listen_is_reset() {
     let scene = Scene::new();
     play(&scene, &host(), |play| {
