@@ -142,7 +142,7 @@ pub struct RelayStatus {
 ///
 /// # Memory
 ///
-/// On a 32-bit chip it takes 1280 bytes, of which 768 hold what waits in both directions, and [`run`](Self::run) 1340 with the client in
+/// On a 32-bit chip it takes 1296 bytes, of which 768 hold what waits in both directions, and [`run`](Self::run) 1340 with the client in
 /// it, and what the UART's own futures take.
 ///
 /// [`Config::check`]: crate::Config::check
