@@ -148,7 +148,7 @@ class Served(unittest.IsolatedAsyncioTestCase):
         await self.serve()
         for boot in (1, 2, 3, 4):
             self.assertIsInstance(await (await RawPeer.connect(self.port)).hello(boot=boot), dict)
-        self.assertEqual(await (await RawPeer.connect(self.port)).hello(boot=5), "HOLD/1 no code=duplicate-client retry=600000")
+        self.assertEqual(await (await RawPeer.connect(self.port)).hello(boot=5), "HOLD/1 no code=duplicate-client retry=120000")
         self.assertIsInstance(await (await RawPeer.connect(self.port)).hello(boot=4), dict)
         self.assertEqual([name for name, _ in self.server.events], ["DuplicateClient"])
 
