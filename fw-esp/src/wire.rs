@@ -256,8 +256,7 @@ impl<E: End, const IN: usize, const OUT: usize> Wire<E, IN, OUT> {
     /// Throws away what waits in both directions.
     pub(crate) fn clear(&mut self) {
         self.incoming.clear();
-        self.outgoing.clear();
-        self.touch();
+        self.clear_outgoing();
     }
 
     /// What is to be written next: a control line that is due, or else bytes of the session.

@@ -3,6 +3,7 @@
 use super::NOTHING;
 use core::cell::RefCell;
 use core::task::{Context, Poll, Waker};
+use heapless::Deque;
 
 /// A ring of at most `N` bytes, one task that fills it and one that empties it.
 #[derive(Debug)]
@@ -10,9 +11,7 @@ pub(super) struct Pipe<const N: usize>(RefCell<Ring<N>>);
 
 #[derive(Debug)]
 struct Ring<const N: usize> {
-    bytes: [u8; N],
-    start: usize,
-    len: usize,
+    bytes: Deque<u8, N>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -20,11 +19,11 @@ struct Ring<const N: usize> {
 impl<const N: usize> Pipe<N> {
     pub(super) const fn new() -> Self {
         const { assert!(N > 0, "a pipe without room carries nothing") };
-        Self(RefCell::new(Ring { bytes: [0; N], start: 0, len: 0, reader: None, writer: None }))
+        Self(RefCell::new(Ring { bytes: Deque::new(), reader: None, writer: None }))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.borrow().len
+        self.0.borrow().bytes.len()
     }
 
     pub(super) fn room(&self) -> usize {
@@ -36,18 +35,12 @@ impl<const N: usize> Pipe<N> {
         let ring = &mut *self.0.borrow_mut();
         let mut count = 0;
         for &byte in bytes {
-            if byte != NOTHING {
-                if ring.len == N {
-                    break;
-                }
-                if let Some(place) = ring.bytes.get_mut((ring.start + ring.len) % N) {
-                    *place = byte;
-                }
-                ring.len += 1;
+            if byte != NOTHING && ring.bytes.push_back(byte).is_err() {
+                break;
             }
             count += 1;
         }
-        if ring.len > 0
+        if !ring.bytes.is_empty()
             && let Some(reader) = ring.reader.take()
         {
             reader.wake();
@@ -58,16 +51,16 @@ impl<const N: usize> Pipe<N> {
     /// Copies what comes next, and returns how much that was.
     pub(super) fn copy(&self, buffer: &mut [u8]) -> usize {
         let ring = self.0.borrow();
-        let next = ring.bytes.iter().cycle().skip(ring.start).take(ring.len);
-        buffer.iter_mut().zip(next).map(|(place, &byte)| *place = byte).count()
+        buffer.iter_mut().zip(&ring.bytes).map(|(place, &byte)| *place = byte).count()
     }
 
     /// Gives up at most `count` bytes.
     pub(super) fn skip(&self, count: usize) {
         let ring = &mut *self.0.borrow_mut();
-        let count = count.min(ring.len);
-        ring.start = (ring.start + count) % N;
-        ring.len -= count;
+        let count = count.min(ring.bytes.len());
+        for _ in 0..count {
+            let _ = ring.bytes.pop_front();
+        }
         if count > 0
             && let Some(writer) = ring.writer.take()
         {
@@ -78,13 +71,13 @@ impl<const N: usize> Pipe<N> {
     /// For the task that empties it: ready when there is something.
     pub(super) fn poll_some(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ring = &mut *self.0.borrow_mut();
-        park(&mut ring.reader, ring.len > 0, cx)
+        park(&mut ring.reader, !ring.bytes.is_empty(), cx)
     }
 
     /// For the task that fills it: ready when there is room for so many bytes.
     pub(super) fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         let ring = &mut *self.0.borrow_mut();
-        park(&mut ring.writer, N - ring.len >= bytes, cx)
+        park(&mut ring.writer, N - ring.bytes.len() >= bytes, cx)
     }
 }
 
